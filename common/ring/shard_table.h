@@ -1,0 +1,141 @@
+/* The shard table: targets, and for each shard the chain of slots that hold its copies. Held by the
+ * state machine, by every chunkserver and by every client. Pure; one thread at a time.
+ *
+ * The state machine changes it by the functions below, one Raft command each (`version` = the
+ * command's index); the others only decode what they are sent. Each change of a shard raises its
+ * epoch by one and sets its changed_version.
+ *
+ * The rules (van Renesse, Schneider 2004 with the membership in the consensus group;
+ * docs/placement.md): a formed shard always has an in-sync slot; an in-sync slot has every
+ * acknowledged write; a slot leaves INSYNC only while another in-sync slot's target is up, so that
+ * the last good copy is never given away; it comes back only through a resync that its source
+ * reports. */
+#ifndef CAIRN_RING_SHARD_TABLE_H
+#define CAIRN_RING_SHARD_TABLE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/bytes.h"
+#include "common/base/err.h"
+#include "common/wire/codec.h"
+
+enum {
+    SHARD_COUNT_MAX = 65536,
+    TARGET_COUNT_MAX = 4096,
+    TARGET_TEXT_MAX = 80,
+    SLOT_PACKED_SIZE = 5, /* u32 target, u8 state, in rec_shard_slots.slots */
+};
+
+struct target {
+    uint32_t id; /* from 1, never reused */
+    struct uuid uuid;
+    char name[TARGET_TEXT_MAX];    /* c1; for people */
+    char address[TARGET_TEXT_MAX]; /* host:port of its chunkserver */
+    char host[TARGET_TEXT_MAX];    /* failure domain */
+    enum target_state state;
+    uint64_t incarnation; /* of the process that registered last */
+    uint32_t weight;      /* RING_WEIGHT_MEAN = mean */
+};
+
+struct slot {
+    uint32_t target;
+    enum slot_state state;
+};
+
+struct shard {
+    uint64_t epoch; /* 0 = not formed */
+    uint64_t changed_version;
+    struct slot slot[COPIES_MAX];
+};
+
+struct shard_table {
+    uint64_t version; /* of the last change */
+    uint32_t shard_count;
+    unsigned target_count, target_capacity;
+    struct target *targets;               /* ascending ids */
+    struct shard *shards[COPIES_MAX + 1]; /* by copies: shard_count each, or NULL when not formed */
+};
+
+void shard_table_init(struct shard_table *t, uint32_t shard_count);
+void shard_table_release(struct shard_table *t);
+
+/* ---- look-ups ---- */
+
+/* NULL when there is none. Valid until the next change of the table. */
+const struct target *shard_table_target(const struct shard_table *t, uint32_t id);
+const struct target *shard_table_target_by_uuid(const struct shard_table *t,
+                                                const struct uuid *uuid);
+/* NULL when that table is not formed or the number is out of range. */
+const struct shard *shard_table_shard(const struct shard_table *t, unsigned copies, uint32_t shard);
+
+/* One chain in write order. */
+struct chain_view {
+    uint64_t epoch;
+    unsigned insync_count;       /* the first ones of `member`, in slot order; 0 = not formed */
+    unsigned member_count;       /* then come the syncing ones */
+    uint32_t member[COPIES_MAX]; /* target ids */
+};
+/* member[0] is the head, member[insync_count - 1] the last in-sync one and the source of resyncs.
+ */
+struct chain_view shard_table_chain(const struct shard_table *t, unsigned copies, uint32_t shard);
+
+/* ---- changes: each true when something changed ----
+ *
+ * The shards that a command changed are those whose changed_version is the command's. */
+
+struct target_registration {
+    struct uuid uuid;
+    uint64_t incarnation;
+    struct slice name, address, host; /* longer than TARGET_TEXT_MAX - 1: -ERR_NAME_TOO_LONG */
+    uint32_t weight;
+};
+
+/* A chunkserver process came up (or came back after its lease ran out). Gives the target's id. A
+ * new incarnation is not in sync, except where no other in-sync target is up: every acknowledged
+ * write is on each in-sync copy, so the first one to return is the authority there and the others,
+ * which are down, go OFFLINE. */
+int shard_table_register(struct shard_table *t, uint64_t version,
+                         const struct target_registration *r, uint32_t *ret_target);
+/* The leases of these targets (with these incarnations; others are skipped) have run out. Those
+ * that went together are given together: where all in-sync targets of a shard are gone they all
+ * stay in sync, and the first one to return is the authority. */
+bool shard_table_offline(struct shard_table *t, uint64_t version, const uint32_t *targets,
+                         const uint64_t *incarnations, unsigned count);
+/* The target's disk has failed: as offline, and it gets no new slots until it registers anew. */
+bool shard_table_failed(struct shard_table *t, uint64_t version, uint32_t target);
+/* Assigns the slots of a table with `copies` copies among the targets that are up; all in sync,
+ * because all are empty. -ERR_EXISTS when formed already, -ERR_NO_SPACE when too few are up. */
+int shard_table_form(struct shard_table *t, uint64_t version, unsigned copies);
+/* What a chain member reports about `target` for exactly this epoch: REPORT_SYNCED by the source,
+ * REPORT_OUT_OF_SYNC by anyone in sync. */
+bool shard_table_report(struct shard_table *t, uint64_t version,
+                        const struct msg_shard_report *report);
+/* An OFFLINE slot gets another target, which starts SYNCING. Refused while no in-sync target is up:
+ * there is nothing to copy from, and the OFFLINE copy may turn out to be the best that is left. */
+bool shard_table_replace(struct shard_table *t, uint64_t version, unsigned copies, uint32_t shard,
+                         uint64_t epoch, uint32_t old_target, uint32_t new_target);
+
+/* ---- bytes ---- */
+
+/* Appends the body of shard_table_r: all targets, and the shards changed after `since`. */
+void shard_table_encode(const struct shard_table *t, uint64_t since, struct bytes *out);
+/* Takes over a decoded answer: -ERR_PROTOCOL for contents that break the rules; an answer older
+ * than what is held is ignored. A table of another shard_count replaces this one. */
+int shard_table_update(struct shard_table *t, const struct msg_shard_table_r *m);
+/* Single rows, for the database of the state machine. */
+void shard_pack_slots(const struct shard *s, unsigned copies,
+                      uint8_t ret_bytes[COPIES_MAX * SLOT_PACKED_SIZE]);
+int shard_unpack_slots(struct slice bytes, unsigned copies, struct shard *ret_shard);
+/* For a database that is being read: puts a row in place without any rule. */
+int shard_table_put_target(struct shard_table *t, const struct target *target);
+int shard_table_put_shard(struct shard_table *t, unsigned copies, uint32_t shard,
+                          const struct shard *s);
+
+/* ---- invariants ---- */
+
+/* 0, or -ERR_CORRUPT with what is wrong. Of a formed shard: targets known and distinct, at least
+ * one slot in sync, either all in-sync targets up or none, SYNCING targets up, OFFLINE ones not. */
+int shard_table_check(const struct shard_table *t, struct err_text *why);
+
+#endif

@@ -1,0 +1,115 @@
+/* Field types shared by all messages, and the enums whose values travel on the wire. */
+#ifndef CAIRN_WIRE_TYPES_H
+#define CAIRN_WIRE_TYPES_H
+
+#include <stdint.h>
+
+#include "common/base/checksum.h"
+#include "common/base/chunk.h"
+#include "common/base/slice.h"
+
+enum { WIRE_VERSION = 1 };
+
+enum wire_role { ROLE_CLIENT = 1, ROLE_ADMIN, ROLE_META, ROLE_CHUNK };
+
+typedef uint8_t wire_u8;
+typedef uint16_t wire_u16;
+typedef uint32_t wire_u32;
+typedef uint64_t wire_u64;
+typedef int64_t wire_i64;
+typedef struct uuid wire_uuid;
+typedef struct slice wire_str;  /* at most 65,535 bytes, no terminator; borrows the frame's body */
+typedef struct slice wire_blob; /* at most 16 MiB; borrows the frame's body */
+typedef struct chunk_id wire_chunk;
+
+/* Who asks, and the identity of the request for exactly-once execution. */
+struct wire_caller {
+    uint64_t session;
+    uint64_t sequence;          /* of this request, from 1; 0 for reads */
+    uint64_t lowest_unanswered; /* answers below it may be forgotten */
+    uint32_t uid, gid;
+    struct slice groups; /* supplementary groups: little-endian u32 each */
+};
+typedef struct wire_caller wire_caller;
+
+enum inode_type { /* the S_IFMT bits of mode say it; this is its short form */
+                  INODE_FILE = 1,
+                  INODE_DIRECTORY,
+                  INODE_SYMLINK,
+                  INODE_FIFO,
+                  INODE_SOCKET,
+                  INODE_CHARACTER,
+                  INODE_BLOCK,
+};
+
+struct wire_attr {
+    uint64_t inode; /* 0 = none */
+    uint32_t mode;  /* with S_IFMT */
+    uint32_t nlink;
+    uint32_t uid, gid;
+    uint32_t rdev;
+    uint64_t size;
+    int64_t atime_ns, mtime_ns, ctime_ns;
+    uint64_t version;          /* raft index of the last change of attributes or contents */
+    uint64_t data_version;     /* raft index of the last change of contents: kernel pages stay valid
+                                  while equal */
+    uint32_t chunk_generation; /* generation of chunks that come into being now */
+    uint8_t copies;
+};
+typedef struct wire_attr wire_attr;
+
+/* Which shard, and which chain the sender believes in. */
+struct wire_shardref {
+    uint8_t copies;
+    uint32_t shard;
+    uint64_t epoch;
+};
+typedef struct wire_shardref wire_shardref;
+
+/* A list of records. To encode: point `items` at an array of the record's struct. After decoding:
+ * items is NULL and the *_next function of the record walks `raw`, which is already validated. */
+struct wire_list {
+    uint32_t count;
+    const void *items;
+    struct slice raw;
+};
+
+enum setattr_valid {
+    SETATTR_MODE = 1u << 0,
+    SETATTR_UID = 1u << 1,
+    SETATTR_GID = 1u << 2,
+    SETATTR_SIZE = 1u << 3,
+    SETATTR_ATIME = 1u << 4,
+    SETATTR_MTIME = 1u << 5,
+    SETATTR_ATIME_NOW = 1u << 6,
+    SETATTR_MTIME_NOW = 1u << 7,
+    SETATTR_KILL_SUID = 1u << 8, /* clear set-id bits as a write by an unprivileged user does */
+};
+
+enum open_flags {
+    OPEN_READ = 1u << 0,
+    OPEN_WRITE = 1u << 1,
+    OPEN_EXCLUSIVE = 1u << 2, /* create: fail when the name exists */
+    OPEN_TRUNCATE = 1u << 3,
+    OPEN_EXECUTE = 1u << 4,
+};
+
+enum rename_flags { RENAME_FLAG_NOREPLACE = 1u << 0, RENAME_FLAG_EXCHANGE = 1u << 1 };
+
+enum target_state { TARGET_UP = 1, TARGET_DOWN, TARGET_OUT, TARGET_FAILED };
+enum slot_state { SLOT_OFFLINE = 0, SLOT_SYNCING = 1, SLOT_INSYNC = 2 };
+enum shard_report_kind { REPORT_SYNCED = 1, REPORT_OUT_OF_SYNC };
+
+enum chunk_write_flags { CHUNK_WRITE_CREATE = 1u << 0, CHUNK_WRITE_SYNC = 1u << 1 };
+enum chunk_change_kind { CHANGE_TRUNCATE = 1, CHANGE_ZERO, CHANGE_SYNC, CHANGE_DELETE };
+enum chain_kind { CHAIN_WRITE = 1, CHAIN_TRUNCATE, CHAIN_ZERO, CHAIN_SYNC, CHAIN_DELETE };
+
+enum {
+    NAME_LENGTH_MAX = 255,
+    LINK_TARGET_MAX = 4095,
+    COPIES_MAX = 5,
+    GROUPS_MAX = 256,
+    ROOT_INODE = 1,
+};
+
+#endif

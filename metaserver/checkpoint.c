@@ -1,0 +1,169 @@
+/* Checkpoints: the state streamed from a read snapshot by a worker, never blocking the loop. */
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "common/base/check.h"
+#include "common/base/log.h"
+#include "common/net/work.h"
+#include "metaserver/metaserver.h"
+
+enum { RETRY_MS = 30000, PART_SIZE = 256 << 10 };
+
+struct checkpointer {
+    struct metaserver *m;
+    struct work_pool *pool;
+    struct work work;
+    bool is_running;
+    bool is_forced;           /* the newest one was found damaged */
+    atomic_bool is_cancelled; /* its result is of no use any more */
+    uint64_t kept_bytes;      /* log still in memory after the last one */
+    struct fs_view *view;
+    struct fs_snapshot *snapshot;
+    struct checkpoint_id id;
+    struct err_text why;
+    char error[300]; /* of the last one; "" = it succeeded */
+    uint64_t begun_ms, done_ms, next_ms;
+    uint32_t took_ms;
+};
+
+static int produce(void *arg, struct checkpoint_writer *writer)
+{
+    struct checkpointer *c = arg;
+    struct bytes part = {0};
+    bool more;
+    int status;
+    do {
+        bytes_clear(&part);
+        status = fs_snapshot_next(c->snapshot, PART_SIZE, &part);
+        more = status > 0;
+        if (atomic_load(&c->is_cancelled))
+            status = -ERR_CANCELLED;
+        if (status >= 0)
+            status = checkpoint_put(writer, part.data, part.size);
+    } while (status == 0 && more);
+    bytes_release(&part);
+    return status;
+}
+
+static void run(struct work *work)
+{
+    struct checkpointer *c = CONTAINER_OF(work, struct checkpointer, work);
+    work->status = checkpoint_store_write(c->m->checkpoints, c->id, produce, c, &c->why);
+    fs_snapshot_end(
+        c->snapshot); /* early: it keeps old pages of the database from being used again */
+    c->snapshot = NULL;
+}
+
+static void done(struct work *work)
+{
+    struct checkpointer *c = CONTAINER_OF(work, struct checkpointer, work);
+    struct metaserver *m = c->m;
+    struct checkpoint_info infos[CHECKPOINT_LIST_MAX];
+    fs_snapshot_end(c->snapshot);
+    fs_view_end(c->view); /* it kept old pages of the database from being used again */
+    c->is_running = false;
+    if (atomic_load(&c->is_cancelled))
+        return;
+    c->took_ms = (uint32_t)(loop_now_ms() - c->begun_ms);
+    if (work->status != 0 && work->status != -ERR_EXISTS) {
+        (void)snprintf(c->error, sizeof c->error, "%s: %s", err_text(work->status), c->why.text);
+        c->next_ms = loop_now_ms() + RETRY_MS;
+        log_error("checkpoint.failed",
+                  "index=%llu error=%s why=\"%s\": the log grows until one succeeds",
+                  (unsigned long long)c->id.index, err_name(work->status), c->why.text);
+        return;
+    }
+    c->error[0] = '\0';
+    c->is_forced = false;
+    c->done_ms = loop_now_ms();
+    c->next_ms = c->done_ms + m->options.checkpoint_every;
+    m->checkpoint = c->id;
+    unsigned count = checkpoint_store_list(m->checkpoints, infos);
+    /* The older of the two kept must still be followed by its log. */
+    uint64_t trim = count >= 2 ? infos[1].id.index : 0;
+    log_info("checkpoint.done", "index=%llu ms=%u bytes=%llu", (unsigned long long)c->id.index,
+             c->took_ms, count ? (unsigned long long)infos[0].size_bytes : 0);
+    raft_driver_compact(m->driver, c->id, trim);
+    struct raft_status status;
+    raft_driver_status(m->driver, &status);
+    c->kept_bytes = status.log_bytes; /* for slow followers: not a reason for another checkpoint */
+}
+
+struct checkpointer *checkpointer_create(struct metaserver *m)
+{
+    struct checkpointer *c = calloc(1, sizeof *c);
+    CHECK(c != NULL);
+    c->m = m;
+    c->pool = work_pool_create(m->loop, 1, 2);
+    c->work = (struct work){.run = run, .done = done};
+    c->next_ms = loop_now_ms() + m->options.checkpoint_every;
+    return c;
+}
+
+void checkpointer_destroy(struct checkpointer *c)
+{
+    if (!c)
+        return;
+    atomic_store(&c->is_cancelled, true);
+    work_pool_destroy(c->pool);
+    free(c);
+}
+
+void checkpointer_cancel(struct metaserver *m)
+{
+    struct checkpointer *c = m->checkpointer;
+    if (!c->is_running)
+        return;
+    atomic_store(&c->is_cancelled, true);
+    work_pool_destroy(c->pool);
+    c->pool = work_pool_create(m->loop, 1, 2);
+    atomic_store(&c->is_cancelled, false);
+}
+
+void checkpointer_force(struct metaserver *m)
+{
+    m->checkpointer->is_forced = true;
+}
+
+void checkpointer_tick(struct metaserver *m)
+{
+    struct checkpointer *c = m->checkpointer;
+    struct raft_status status;
+    if (c->is_running)
+        return;
+    raft_driver_status(m->driver, &status);
+    if (status.log_bytes < c->kept_bytes)
+        c->kept_bytes = status.log_bytes;
+    bool is_full = status.log_bytes - c->kept_bytes >= m->options.checkpoint_log;
+    bool is_due = loop_now_ms() >= c->next_ms;
+    if (c->error[0] ? !is_due : !is_full && !is_due && !c->is_forced)
+        return;
+    bool is_new = meta_applied(m) > m->checkpoint.index ||
+                  (c->is_forced && meta_applied(m) == m->checkpoint.index && meta_applied(m) > 0);
+    if (!is_new || status.installing) {
+        c->next_ms = loop_now_ms() + m->options.checkpoint_every;
+        return;
+    }
+    c->begun_ms = loop_now_ms();
+    c->why.text[0] = '\0';
+    if (fs_view_begin(m->fs, &c->view) != 0)
+        return;
+    if (fs_snapshot_begin(c->view, slice_of("", 0), &c->snapshot) != 0) {
+        fs_view_end(c->view);
+        return;
+    }
+    fs_snapshot_position(c->snapshot, &c->id.index, &c->id.term);
+    c->is_running = true;
+    CHECK(work_submit(c->pool, &c->work) == 0);
+}
+
+void checkpointer_figures(const struct metaserver *m, struct checkpoint_figures *ret_figures)
+{
+    const struct checkpointer *c = m->checkpointer;
+    *ret_figures =
+        (struct checkpoint_figures){.index = m->checkpoint.index,
+                                    .age_ms = c->done_ms ? loop_now_ms() - c->done_ms : UINT64_MAX,
+                                    .took_ms = c->took_ms,
+                                    .error = c->error};
+}

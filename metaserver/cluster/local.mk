@@ -1,0 +1,7 @@
+# metaserver/cluster: the planners, pure; sees base, wire, ring and metaserver/fs.
+noinst_LIBRARIES += %D%/libcluster.a
+%C%_libcluster_a_SOURCES = \
+    %D%/plan.c %D%/plan.h \
+    %D%/plan_private.h \
+    %D%/replace.c \
+    %D%/summary.c %D%/summary.h

@@ -1,0 +1,239 @@
+/* The planner: who is dead, what is formed. */
+#include "metaserver/cluster/plan_private.h"
+
+#include <stdlib.h>
+
+#include "common/base/check.h"
+#include "common/base/banned.h"
+
+struct plan_options plan_options_default(void)
+{
+    return (struct plan_options){
+        .lease_ms = 3000,
+        .margin_ms = 500,
+        .suspect_ms = 1250, /* two heartbeats of 500 ms and a half */
+        .down_out_ms = 600000,
+        .receptions_max = 2,
+        .sends_max = 2,
+        .replacements_max = 64,
+        .initial_targets = 1,
+        .copies_wanted = 1u << 2,
+    };
+}
+
+struct planner *planner_create(void)
+{
+    struct planner *p = calloc(1, sizeof *p);
+    CHECK(p != NULL);
+    return p;
+}
+
+void planner_destroy(struct planner *p)
+{
+    if (!p)
+        return;
+    ring_destroy(p->ring);
+    free(p);
+}
+
+struct standing_of *standing_of(const struct planning *p, uint32_t target)
+{
+    const struct target *t = shard_table_target(p->view->table, target);
+    CHECK(t != NULL);
+    return &p->standings[t - p->view->table->targets];
+}
+
+/* ---- who is there ---- */
+
+static const struct target_view *view_of(const struct cluster_view *view, uint32_t target)
+{
+    unsigned low = 0, high = view->target_count;
+    while (low < high) {
+        unsigned middle = (low + high) / 2;
+        if (view->targets[middle].target == target)
+            return &view->targets[middle];
+        if (view->targets[middle].target < target)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return NULL;
+}
+
+static uint64_t lease_end_ms(const struct planning *p, const struct standing_of *s)
+{
+    return s->silent_since_ms + p->options->lease_ms + p->options->margin_ms;
+}
+
+/* A target that this leader has not heard counts from the moment it took over: the leader before
+ * it may have granted a lease until then (docs/placement.md, "Leases"). */
+static void judge(const struct planning *p, const struct target *t, struct standing_of *s)
+{
+    const struct target_view *seen = view_of(p->view, t->id);
+    uint64_t now = p->view->now_ms, since = p->view->leader_since_ms;
+    bool heard = seen && seen->heard;
+    s->target = t->id;
+    s->silent_since_ms = heard && seen->heard_ms > since ? seen->heard_ms : since;
+    s->receptions = seen ? seen->receptions : 0;
+    uint64_t silent_ms = now > s->silent_since_ms ? now - s->silent_since_ms : 0;
+    if (t->state == TARGET_FAILED)
+        s->standing = STANDING_FAILED;
+    else if (t->state != TARGET_UP)
+        s->standing = STANDING_DOWN;
+    else if (now >= lease_end_ms(p, s))
+        s->standing = STANDING_EXPIRED;
+    else if (!heard || silent_ms >= p->options->suspect_ms)
+        s->standing = STANDING_SUSPECT;
+    else
+        s->standing = STANDING_WELL;
+    if (t->state == TARGET_UP && seen && seen->failed)
+        p->plan->failed[p->plan->failed_count++] = t->id;
+}
+
+static void count_transfers(const struct planning *p, unsigned copies, uint32_t shard,
+                            uint32_t *syncing)
+{
+    const struct shard_table *table = p->view->table;
+    struct chain_view chain = shard_table_chain(table, copies, shard);
+    const struct shard *s = shard_table_shard(table, copies, shard);
+    for (unsigned i = 0; i < copies && chain.epoch > 0; i++) {
+        struct standing_of *holder = standing_of(p, s->slot[i].target);
+        holder->has_slots = true;
+        if (s->slot[i].state == SLOT_SYNCING)
+            syncing[holder - p->standings]++;
+    }
+    for (unsigned i = chain.insync_count; i < chain.member_count; i++)
+        standing_of(p, chain.member[chain.insync_count - 1])->sends++;
+}
+
+static void judge_all(const struct planning *p)
+{
+    const struct shard_table *table = p->view->table;
+    uint32_t *syncing = calloc(table->target_count + 1, sizeof *syncing);
+    CHECK(syncing != NULL);
+    for (unsigned i = 0; i < table->target_count; i++)
+        judge(p, &table->targets[i], &p->standings[i]);
+    for (unsigned copies = 1; copies <= COPIES_MAX; copies++)
+        for (uint32_t shard = 0; table->shards[copies] && shard < table->shard_count; shard++)
+            count_transfers(p, copies, shard, syncing);
+    for (unsigned i = 0; i < table->target_count; i++)
+        if (p->standings[i].receptions < syncing[i])
+            p->standings[i].receptions = syncing[i];
+    free(syncing);
+}
+
+/* ---- who is dead ---- */
+
+/* Where an expired target's last companions in sync are silent too, one of them may be as dead as
+ * it is. Declared dead together both copies stay good; one after the other, the first would be
+ * stale although it lacks nothing. */
+static void wait_for_suspects(const struct planning *p, unsigned copies, uint32_t shard)
+{
+    struct chain_view chain = shard_table_chain(p->view->table, copies, shard);
+    bool suspect = false;
+    for (unsigned i = 0; i < chain.insync_count; i++) {
+        enum standing standing = standing_of(p, chain.member[i])->standing;
+        if (standing == STANDING_WELL)
+            return;
+        suspect = suspect || standing == STANDING_SUSPECT;
+    }
+    for (unsigned i = 0; suspect && i < chain.insync_count; i++) {
+        struct standing_of *s = standing_of(p, chain.member[i]);
+        s->wait = s->wait || s->standing == STANDING_EXPIRED;
+    }
+}
+
+static void plan_offline(const struct planning *p)
+{
+    const struct shard_table *table = p->view->table;
+    struct plan *plan = p->plan;
+    bool any = false;
+    for (unsigned i = 0; i < table->target_count; i++)
+        any = any || p->standings[i].standing == STANDING_EXPIRED;
+    for (unsigned copies = 1; any && copies <= COPIES_MAX; copies++)
+        for (uint32_t shard = 0; table->shards[copies] && shard < table->shard_count; shard++)
+            wait_for_suspects(p, copies, shard);
+    for (unsigned i = 0; i < table->target_count; i++) {
+        const struct standing_of *s = &p->standings[i];
+        uint64_t end_ms = lease_end_ms(p, s);
+        if (table->targets[i].state == TARGET_UP && end_ms > p->view->now_ms &&
+            end_ms < plan->wake_at_ms)
+            plan->wake_at_ms = end_ms;
+        if (s->standing != STANDING_EXPIRED)
+            continue;
+        /* Waiting has an end, even when one suspect follows another. */
+        if (s->wait && p->view->now_ms < end_ms + p->options->lease_ms)
+            continue;
+        plan->offline[plan->offline_count++] = (struct rec_target_life){
+            .target = s->target, .incarnation = table->targets[i].incarnation};
+    }
+}
+
+/* ---- what is formed ---- */
+
+static void plan_form(const struct planning *p)
+{
+    const struct shard_table *table = p->view->table;
+    unsigned well = 0;
+    for (unsigned i = 0; i < table->target_count; i++)
+        well += p->standings[i].standing == STANDING_WELL && table->targets[i].weight > 0;
+    for (unsigned copies = 1; copies <= COPIES_MAX; copies++) {
+        if (!(p->options->copies_wanted & 1u << copies) || table->shards[copies] || well < copies ||
+            well < p->options->initial_targets)
+            continue;
+        p->plan->form_copies = copies;
+        return; /* one after the other: each is a command of its own */
+    }
+}
+
+/* More than a third of the targets that hold data or could: rather our own network than theirs. */
+static void look_for_a_storm(const struct planning *p)
+{
+    unsigned total = 0, vanished = 0;
+    for (unsigned i = 0; i < p->view->table->target_count; i++) {
+        const struct standing_of *s = &p->standings[i];
+        bool away = s->standing != STANDING_WELL && s->standing != STANDING_FAILED;
+        total += s->has_slots || s->standing == STANDING_WELL;
+        vanished += away && s->has_slots;
+    }
+    p->plan->vanished = vanished;
+    p->plan->storm = vanished > 1 && vanished * 3 > total; /* one is never a storm */
+}
+
+static void plan_clear(struct plan *plan)
+{
+    plan->failed_count = plan->offline_count = plan->replacement_count = 0;
+    plan->form_copies = plan->vanished = 0;
+    plan->storm = false;
+    plan->wake_at_ms = UINT64_MAX;
+}
+
+void planner_run(struct planner *planner, const struct cluster_view *view,
+                 const struct plan_options *options, struct plan *ret_plan)
+{
+    struct planning p = {
+        .view = view,
+        .options = options,
+        .standings = calloc(view->table->target_count + 1, sizeof *p.standings),
+        .planner = planner,
+        .plan = ret_plan,
+    };
+    CHECK(p.standings != NULL);
+    plan_clear(ret_plan);
+    judge_all(&p);
+    plan_offline(&p);
+    plan_form(&p);
+    look_for_a_storm(&p);
+#ifndef PLANT_D26
+    bool may_replace = !ret_plan->storm || options->ignore_storm;
+#else
+    bool may_replace = true;
+#endif
+    /* Everyone gets one lease's time to be heard by a new leader before data moves. */
+    uint64_t settled_ms = view->leader_since_ms + options->lease_ms + options->margin_ms;
+    /* Targets that leave by this plan give their shards new epochs: replace in the next run. */
+    bool steady = ret_plan->offline_count == 0 && ret_plan->failed_count == 0;
+    if (may_replace && steady && view->now_ms >= settled_ms)
+        plan_replacements(&p);
+    free(p.standings);
+}

@@ -1,0 +1,75 @@
+/* What the leader should propose next for the shard table: form tables, declare targets dead, give
+ * slots to other targets. A pure function of the replicated table, of what the leader has heard and
+ * of the time; the leader runs it once a second, at wake_at_ms and after each change of the table.
+ *
+ * One thread at a time. Times are milliseconds of the leader's monotonic clock. */
+#ifndef CAIRN_CLUSTER_PLAN_H
+#define CAIRN_CLUSTER_PLAN_H
+
+#include "common/ring/shard_table.h"
+
+/* What this leader knows of one target. A heartbeat counts when it carries the incarnation that the
+ * table holds and the table says the target is up: only such a one is answered with a lease. So
+ * does a registration. */
+struct target_view {
+    uint32_t target;
+    bool heard;          /* since this leader took over */
+    uint64_t heard_ms;   /* when the last heartbeat that counts was received */
+    uint32_t receptions; /* shards it says it is still receiving */
+    bool failed;         /* its last heartbeat said that its disk has failed */
+};
+
+struct cluster_view {
+    const struct shard_table *table;
+    const struct target_view *targets; /* ascending ids; a target that is not there was not heard */
+    unsigned target_count;
+    uint64_t now_ms;
+    uint64_t leader_since_ms; /* when this leader had applied all entries of earlier terms */
+};
+
+struct plan_options {
+    uint32_t lease_ms;
+    uint32_t margin_ms;        /* for clocks that run at different speeds and late processing */
+    uint32_t suspect_ms;       /* silent for this long: likely dead, but its lease still counts */
+    uint32_t down_out_ms;      /* a slot is given away after its target was down for this long */
+    uint32_t receptions_max;   /* resyncs a target receives at a time */
+    uint32_t sends_max;        /* of which a target is the source; not counted for a last copy */
+    uint32_t replacements_max; /* started by one plan; at most PLAN_REPLACEMENTS_MAX */
+    uint32_t initial_targets;  /* tables are formed when so many are up */
+    unsigned copies_wanted;    /* bit n: a table with n copies is wanted */
+    bool ignore_storm;         /* an operator says that those that vanished will not return */
+};
+
+enum { PLAN_REPLACEMENTS_MAX = 256 };
+
+/* 3 s lease, 500 ms margin, 10 min until a slot is given away, a table with 2 copies. */
+struct plan_options plan_options_default(void);
+
+/* Large (140 KiB): keep it on the heap. Each part is one Raft command, in this order. */
+struct plan {
+    unsigned failed_count; /* target_failed each */
+    uint32_t failed[TARGET_COUNT_MAX];
+    unsigned offline_count; /* one targets_offline: those that went together, together */
+    struct rec_target_life offline[TARGET_COUNT_MAX];
+    unsigned form_copies;       /* shards_form with so many copies; 0 = nothing to form */
+    unsigned replacement_count; /* one slots_replace */
+    struct rec_slot_change replacements[PLAN_REPLACEMENTS_MAX];
+    bool storm;          /* more than a third of the targets vanished: nothing is replaced (D26) */
+    unsigned vanished;   /* targets with slots that are away and have not failed */
+    uint64_t wake_at_ms; /* when a lease may run out; UINT64_MAX = nothing to wait for */
+};
+
+/* Keeps the hash ring between runs, because making it for 1,000 targets takes tens of ms; the ring
+ * depends on nothing but the table's targets, so the planner's answer never depends on earlier
+ * calls. */
+struct planner;
+
+struct planner *planner_create(void);
+void planner_destroy(struct planner *p);
+
+/* Fills *ret_plan. Nothing in it is proposed twice once the table has changed accordingly; while
+ * the commands are under way the caller does not run it again. */
+void planner_run(struct planner *p, const struct cluster_view *view,
+                 const struct plan_options *options, struct plan *ret_plan);
+
+#endif

@@ -1,0 +1,47 @@
+/* Counts of the shard table for people. */
+#include "metaserver/cluster/summary.h"
+
+#include "common/base/check.h"
+#include "common/base/banned.h"
+
+static void count_shard(const struct shard_table *table, unsigned copies, const struct shard *s,
+                        struct cluster_summary *summary)
+{
+    unsigned good = 0;
+    if (s->epoch == 0)
+        return;
+    for (unsigned i = 0; i < copies; i++) {
+        const struct target *t = shard_table_target(table, s->slot[i].target);
+        CHECK(t != NULL);
+        good += s->slot[i].state == SLOT_INSYNC && t->state == TARGET_UP;
+    }
+    summary->shards++;
+    summary->full += good == copies;
+    summary->under += good > 0 && good < copies;
+    summary->last_copy += good == 1 && copies > 1;
+    summary->unavailable += good == 0;
+}
+
+struct cluster_summary cluster_summarize(const struct shard_table *table)
+{
+    struct cluster_summary summary = {0};
+    for (unsigned copies = 1; copies <= COPIES_MAX; copies++)
+        for (uint32_t i = 0; table->shards[copies] && i < table->shard_count; i++)
+            count_shard(table, copies, &table->shards[copies][i], &summary);
+    return summary;
+}
+
+void cluster_count_slots(const struct shard_table *table, uint32_t target, uint32_t *ret_slots,
+                         uint32_t *ret_slots_in_sync)
+{
+    uint32_t slots = 0, in_sync = 0;
+    for (unsigned copies = 1; copies <= COPIES_MAX; copies++)
+        for (uint32_t i = 0; table->shards[copies] && i < table->shard_count; i++)
+            for (unsigned slot = 0; slot < copies; slot++) {
+                const struct slot *held = &table->shards[copies][i].slot[slot];
+                slots += held->target == target;
+                in_sync += held->target == target && held->state == SLOT_INSYNC;
+            }
+    *ret_slots = slots;
+    *ret_slots_in_sync = in_sync;
+}

@@ -1,0 +1,23 @@
+/* Counts of the shard table for people (`cairn status`). Pure; any thread that may read the table.
+ */
+#ifndef CAIRN_CLUSTER_SUMMARY_H
+#define CAIRN_CLUSTER_SUMMARY_H
+
+#include "common/ring/shard_table.h"
+
+/* Every formed shard of every table is one of full, under and unavailable. */
+struct cluster_summary {
+    uint32_t shards;
+    uint32_t full;        /* all slots in sync and up */
+    uint32_t under;       /* some, not all */
+    uint32_t last_copy;   /* of these: one, while more are wanted */
+    uint32_t unavailable; /* none: its in-sync targets are down */
+};
+
+struct cluster_summary cluster_summarize(const struct shard_table *table);
+
+/* Slots of one target, and how many of them are in sync. */
+void cluster_count_slots(const struct shard_table *table, uint32_t target, uint32_t *ret_slots,
+                         uint32_t *ret_slots_in_sync);
+
+#endif

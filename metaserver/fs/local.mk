@@ -1,0 +1,23 @@
+# metaserver/fs: sees common/base, common/wire, common/ring; only kv_lmdb.c does input and output.
+noinst_LIBRARIES += %D%/libfs.a
+%C%_libfs_a_SOURCES = \
+    %D%/chunk_map.c \
+    %D%/dentry.c \
+    %D%/fs.c %D%/fs.h \
+    %D%/fs_check.c \
+    %D%/inode.c \
+    %D%/kv.h %D%/kv_lmdb.c %D%/kv_mem.c \
+    %D%/mode.h \
+    %D%/op_chunk.c \
+    %D%/op_cluster.c \
+    %D%/op_create.c \
+    %D%/op_link.c \
+    %D%/op_rename.c \
+    %D%/op_setattr.c \
+    %D%/op_target.c \
+    %D%/ops.tbl \
+    %D%/query.c \
+    %D%/rows.c \
+    %D%/session.c \
+    %D%/snapshot.c \
+    %D%/state.h

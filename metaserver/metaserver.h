@@ -1,0 +1,206 @@
+/* What the files of the metaserver daemon share. Everything lives on the loop's thread.
+ *
+ *   main.c        options, start, stop            start.c       folders, database, checkpoint, log
+ *   server.c      requests: who answers what      propose.c     envelopes, holders, answers
+ *   sessions.c    who lives, who has what open    targets.c     heartbeats, leases, the planner
+ *   collect.c     deleted chunks to chunkservers  checkpoint.c  checkpoints, log trimming
+ *   status.c      what `cairn status` shows       raft_*.c      the log's agreement
+ *
+ * The volatile parts (opens, heartbeats) belong to the leader's term and are rebuilt by what
+ * clients and chunkservers tell a new one. */
+#ifndef CAIRN_METASERVER_METASERVER_H
+#define CAIRN_METASERVER_METASERVER_H
+
+#include "common/base/conf.h"
+#include "common/base/map.h"
+#include "common/net/loop.h"
+#include "common/net/rpc_server.h"
+#include "metaserver/checkpoint_store.h"
+#include "metaserver/cluster/plan.h"
+#include "metaserver/fs/fs.h"
+#include "metaserver/log_store.h"
+#include "metaserver/raft_driver.h"
+
+#define METASERVER_OPTIONS(X)                                                                      \
+    X(node, id, NUMBER, "1", 1, 1000, "number of this metaserver")                                 \
+    X(node, cluster, TEXT, "", 0, 0, "cluster id (uuid)")                                          \
+    X(node, data, TEXT, "", 0, 0, "folder of log, checkpoints and database")                       \
+    X(node, log_file, TEXT, "", 0, 0, "where to log; empty = standard error")                      \
+    X(node, log_level, TEXT, "info", 0, 0, "error, warn, info or debug")                           \
+    X(net, listen, TEXT, "127.0.0.1:7001", 0, 0, "host:port to listen on")                         \
+    X(net, peers, TEXT, "", 0, 0, "all metaservers, ID=host:port,ID=host:port")                    \
+    X(cluster, copies, NUMBER, "2", 1, COPIES_MAX, "copies of new files, fixed at the start")      \
+    X(cluster, shards, NUMBER, "1024", 1, SHARD_COUNT_MAX,                                         \
+      "shards (power of two), fixed at the start")                                                 \
+    X(cluster, initial_targets, NUMBER, "2", 1, 4096,                                              \
+      "targets to wait for before the first write")                                                \
+    X(cluster, lease, TIME, "3s", 500, 60000, "how long a chunkserver may serve unheard")          \
+    X(cluster, down_out, TIME, "10m", 1000, UINT64_MAX, "a dead target is replaced after this")    \
+    X(raft, heartbeat, TIME, "100ms", 10, 10000, "a leader is silent no longer than this")         \
+    X(raft, election, TIME, "500ms", 50, 60000,                                                    \
+      "silence after which a follower stands; up to twice this")                                   \
+    X(store, checkpoint_log, SIZE, "64MiB", 1 << 20, UINT64_MAX, "a checkpoint after so much log") \
+    X(store, checkpoint_every, TIME, "10m", 1000, UINT64_MAX, "and at least this often")           \
+    X(store, database_max, SIZE, "64GiB", 16 << 20, UINT64_MAX, "largest database (address space)")
+
+struct metaserver_options {
+    METASERVER_OPTIONS(CONF_FIELD)
+};
+
+enum {
+    LEASE_MARGIN_MS = 500,
+    SUSPECT_MS = 1500,
+    META_TICK_MS = 100,
+    META_APPLY_MAX = 1024, /* entries of one transaction */
+};
+
+struct session_state;
+struct meta_results;
+struct target_heard;
+struct collector;
+struct checkpointer;
+
+struct metaserver {
+    struct metaserver_options options;
+    struct uuid cluster;
+    struct rpc_identity identity;
+    struct loop *loop;
+    struct log_store *log;
+    struct log_recovery recovery;
+    struct checkpoint_store *checkpoints;
+    struct checkpoint_id checkpoint; /* the newest good one */
+    struct fs *fs;
+    struct fs_view *view; /* the state as of the last batch */
+    char *database;       /* folder */
+    struct meta_results *results;
+    struct raft_driver *driver;
+    struct raft_driver_peer peers[RAFT_VOTERS_MAX];
+    unsigned peer_count;
+    char *peer_text; /* holds the addresses of `peers` */
+    struct rpc_server *server;
+    struct loop_timer tick;
+
+    bool is_leader;
+    bool is_stopping;       /* asked to end; hands leadership over first */
+    bool is_ready_asked;    /* the read that makes this leader ready is under way */
+    bool is_init_under_way; /* cluster_init */
+    struct loop_timer stop_timer;
+    uint64_t leader_term;
+    uint64_t leader_ready_ms; /* all entries of earlier terms are applied since; 0 = not yet */
+    int64_t last_time_ns;     /* of commands: never goes back */
+
+    struct map sessions; /* leader: id -> struct session_state */
+    struct map removing; /* leader: inode -> removals under way */
+    struct map heard;    /* leader: target -> struct target_heard */
+    struct planner *planner;
+    struct plan *plan;
+    unsigned commands_under_way; /* of the planner */
+    uint64_t plan_at_ms;
+    struct collector *collector;
+    struct checkpointer *checkpointer;
+};
+
+/* ---- start.c ---- */
+/* Opens folder, log, checkpoints and database. On failure `why` tells a person what to do. */
+int meta_open(struct metaserver *m, struct err_text *why);
+/* `is_clean`: everything is written and the database may be trusted at the next start. */
+void meta_close(struct metaserver *m, bool is_clean);
+/* Two steps to replace the database by a checkpoint. The first fills a new one beside it, on any
+ * thread; a damaged checkpoint is removed, so that it is not offered again. The second takes it
+ * into use; the process ends when that fails, because the old one is gone by then. */
+int meta_fill_database(struct metaserver *m, struct checkpoint_id id, struct err_text *why);
+int meta_swap_database(struct metaserver *m, struct err_text *why);
+int meta_parse_peers(struct metaserver *m, struct err_text *why);
+
+/* ---- server.c ---- */
+void meta_dispatch(void *arg, struct rpc_request *take_request);
+void meta_server_event(void *arg, enum rpc_server_event event, const struct rpc_remote *remote,
+                       int status, const char *why);
+void meta_apply(void *arg, uint64_t first, uint64_t last);
+void meta_role_changed(void *arg, enum raft_role role, uint32_t leader, uint64_t term);
+void meta_leader_tick(struct metaserver *m);
+/* This leader's state machine is complete: it may answer and plan. */
+bool meta_is_ready(const struct metaserver *m);
+/* The last entry that was applied. */
+uint64_t meta_applied(const struct metaserver *m);
+void meta_refuse(struct metaserver *m, struct rpc_request *take_request);
+
+/* ---- propose.c ---- */
+/* Proposes a client's request; the answer goes out when it is applied. Takes the request. */
+void meta_propose_request(struct metaserver *m, struct rpc_request *take_request);
+/* Proposes a command of the leader's own. `done` may be NULL. */
+typedef void meta_command_fn(struct metaserver *m, void *arg, int status);
+void meta_propose_command(struct metaserver *m, uint16_t code, struct slice body,
+                          meta_command_fn *done, void *arg);
+/* The results of entries first .. first + META_APPLY_MAX - 1, for their proposals' completion. */
+void meta_note_result(struct metaserver *m, uint64_t index, const struct fs_result *result);
+void meta_begin_results(struct metaserver *m, uint64_t first);
+struct meta_results *meta_results_create(void);
+void meta_results_destroy(struct meta_results *r); /* NULL is allowed */
+
+/* ---- sessions.c ---- */
+void sessions_start(struct metaserver *m); /* a new term as leader */
+void sessions_stop(struct metaserver *m);
+void sessions_tick(struct metaserver *m);
+void sessions_opened(struct metaserver *m, uint64_t session, uint64_t inode);
+/* Opened in this term: it holds nothing yet. */
+void sessions_begun(struct metaserver *m, uint64_t session);
+void sessions_ended(struct metaserver *m, uint64_t session);
+void sessions_heard(struct metaserver *m, uint64_t session);
+void sessions_on_alive(struct metaserver *m, struct rpc_request *take_request);
+void sessions_on_release(struct metaserver *m, struct rpc_request *take_request);
+void sessions_closed(struct metaserver *m, uint64_t session, uint64_t inode, uint32_t count);
+/* Appends who has the inode open, or may have: u64 each, at most FS_HOLDERS_MAX. */
+void sessions_holders(struct metaserver *m, uint64_t inode, struct bytes *out);
+/* An inode stopped having a name while sessions may hold it: those that turn out not to are
+ * released. */
+void sessions_orphaned(struct metaserver *m);
+bool sessions_exists(const struct metaserver *m, uint64_t session);
+
+/* ---- targets.c ---- */
+void targets_start(struct metaserver *m);
+void targets_stop(struct metaserver *m);
+void targets_tick(struct metaserver *m);
+void targets_on_heartbeat(struct metaserver *m, struct rpc_request *take_request);
+/* False when the registration has to wait (it was answered). */
+bool targets_may_register(struct metaserver *m, struct rpc_request *request);
+/* What was heard of a target; NULL when nothing was in this term. */
+struct target_heard {
+    uint32_t target;
+    uint64_t incarnation, heard_ms;
+    uint64_t bytes_total, bytes_used, chunk_count, read_bytes, write_bytes, resync_bytes,
+        resync_chunks;
+    uint64_t crc_errors, blocks_repaired, deleted_batch;
+    bool failed;
+};
+const struct target_heard *targets_heard(const struct metaserver *m, uint32_t target);
+void targets_registered(struct metaserver *m, uint32_t target, uint64_t incarnation);
+
+/* ---- collect.c ---- */
+struct collector *collector_create(void);
+void collector_destroy(struct collector *c); /* NULL is allowed */
+void collector_tick(struct metaserver *m);
+/* The delete batch that this target has to carry out, for its heartbeat's answer. */
+void collector_fill(struct metaserver *m, const struct target_heard *heard,
+                    struct msg_heartbeat_r *r);
+
+/* ---- checkpoint.c ---- */
+struct checkpointer *checkpointer_create(struct metaserver *m);
+void checkpointer_destroy(struct checkpointer *c); /* breaks off one under way */
+/* Breaks off one under way and lets go of the database. */
+void checkpointer_cancel(struct metaserver *m);
+/* The newest one is damaged and gone: another is needed soon. */
+void checkpointer_force(struct metaserver *m);
+void checkpointer_tick(struct metaserver *m);
+struct checkpoint_figures {
+    uint64_t index, age_ms; /* age UINT64_MAX = none since the start and none on disk */
+    uint32_t took_ms;
+    const char *error; /* "" = the last one succeeded */
+};
+void checkpointer_figures(const struct metaserver *m, struct checkpoint_figures *ret_figures);
+
+/* ---- status.c ---- */
+void status_answer(struct metaserver *m, struct rpc_request *take_request);
+void status_statfs(struct metaserver *m, struct rpc_request *take_request);
+
+#endif

@@ -1,0 +1,489 @@
+/* Gives events to raft and carries out its duties in order. */
+#include "metaserver/raft_driver.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "common/base/check.h"
+#include "common/base/log.h"
+#include "metaserver/raft_driver_private.h"
+
+static uint64_t boot_ms(void)
+{
+    struct timespec now;
+    CHECK(clock_gettime(CLOCK_BOOTTIME, &now) ==
+          0); /* raft.h: it must go on while the machine sleeps */
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+struct raft_event raft_driver_event(enum raft_event_kind kind)
+{
+    struct raft_event event;
+    memset(&event, 0, sizeof event);
+    event.kind = kind;
+    event.now_ms = boot_ms();
+    return event;
+}
+
+/* ---- proposals ---- */
+
+static void proposal_end(struct raft_driver *d, struct proposal *p, int status, uint64_t index)
+{
+    raft_proposal_fn *done = p->done;
+    void *arg = p->arg;
+    d->proposal_count--;
+    buf_unref(p->buf);
+    free(p);
+    done(arg, status, index);
+}
+
+static void refuse_new(struct raft_driver *d, int status)
+{
+    while (!list_empty(&d->new_proposals)) {
+        struct proposal *p = CONTAINER_OF(d->new_proposals.next, struct proposal, node);
+        list_remove(&p->node);
+        proposal_end(d, p, p->refusal ? p->refusal : status, 0);
+    }
+}
+
+/* Those that were over a limit when they came. */
+static void refuse_excess(struct raft_driver *d)
+{
+    LIST_EACH(node, &d->new_proposals)
+    {
+        struct proposal *p = CONTAINER_OF(node, struct proposal, node);
+        if (!p->refusal)
+            continue;
+        list_remove(node);
+        proposal_end(d, p, p->refusal, 0);
+    }
+}
+
+void raft_driver_propose(struct raft_driver *d, struct buf *take_buf, struct slice payload,
+                         raft_proposal_fn *done, void *arg)
+{
+    struct proposal *p = calloc(1, sizeof *p);
+    CHECK(p != NULL);
+    *p = (struct proposal){.buf = take_buf, .payload = payload, .done = done, .arg = arg};
+    if (d->proposal_count >= PROPOSALS_MAX)
+        p->refusal = -ERR_BUSY;
+    else if (payload.size > PROPOSAL_SIZE_MAX ||
+             payload.size > log_store_entry_size_max(d->options.log))
+        p->refusal = -ERR_LIMIT; /* no frame or no log could carry it */
+    list_append(&d->new_proposals, &p->node);
+    d->proposal_count++;
+    loop_defer_schedule(&d->defer);
+}
+
+/* One raft event for what came in this iteration. */
+static void propose_batch(struct raft_driver *d)
+{
+    struct raft_entry entries[PROPOSAL_BATCH_MAX];
+    struct raft_event event = raft_driver_event(RAFT_EV_PROPOSE);
+    struct raft_status before;
+    unsigned count = 0;
+    memset(entries, 0, sizeof entries);
+    for (struct list *node = d->new_proposals.next;
+         node != &d->new_proposals && count < PROPOSAL_BATCH_MAX; node = node->next) {
+        const struct proposal *p = CONTAINER_OF(node, struct proposal, node);
+        entries[count].kind = RAFT_ENTRY_COMMAND;
+        entries[count].buf = p->buf;
+        entries[count].payload = p->payload;
+        count++;
+    }
+    raft_status_get(d->raft, &before);
+    /* Known before the step, because a single node may apply within it. */
+    for (unsigned i = 0; i < count; i++) {
+        struct list *node = d->new_proposals.next;
+        struct proposal *p = CONTAINER_OF(node, struct proposal, node);
+        list_remove(node);
+        p->index = before.last_index + 1 + i;
+        p->term = before.term;
+        (void)map_put(&d->by_index, p->index, p);
+    }
+    event.propose.entries = entries;
+    event.propose.entry_count = count;
+    int status = raft_driver_step(d, &event);
+    for (unsigned i = 0; status != 0 && i < count; i++) {
+        struct proposal *p = map_remove(&d->by_index, before.last_index + 1 + i);
+        if (p)
+            proposal_end(d, p, status == -ERR_BUSY ? -ERR_BUSY : -ERR_NOT_LEADER, 0);
+    }
+}
+
+static void on_defer(void *arg)
+{
+    struct raft_driver *d = arg;
+    refuse_excess(d);
+    /* A batch that raft refuses has its answers; those behind it must not wait for another. */
+    while (!list_empty(&d->new_proposals)) {
+        if (d->role != RAFT_LEADER) {
+            refuse_new(d, -ERR_NOT_LEADER);
+        } else if (log_store_space_low(d->options.log)) {
+            raft_writer_retry_space(d);
+            refuse_new(d, -ERR_NO_SPACE);
+        } else {
+            propose_batch(d);
+        }
+    }
+}
+
+void raft_driver_complete(struct raft_driver *d, uint64_t index, uint64_t term)
+{
+    struct proposal *p = map_remove(&d->by_index, index);
+    if (p)
+        proposal_end(d, p, p->term == term ? 0 : -ERR_CLOSED, index);
+}
+
+/* Leadership is gone: what raft had is open, its callers ask the next leader with the same id. */
+static void release_proposals(struct raft_driver *d)
+{
+    size_t cursor = 0;
+    struct map_entry *e;
+    while ((e = map_next(&d->by_index, &cursor))) {
+        struct proposal *p = e->value;
+        (void)map_remove(&d->by_index, p->index);
+        proposal_end(d, p, -ERR_CLOSED, 0);
+    }
+    refuse_new(d, -ERR_NOT_LEADER);
+}
+
+/* ---- reads ---- */
+
+static void read_end(struct waiting_read *r, int status)
+{
+    list_remove(&r->node);
+    raft_read_fn *done = r->done;
+    void *arg = r->arg;
+    free(r);
+    done(arg, status);
+}
+
+/* A callback may ask for another read: the list is looked at anew after each. */
+static void serve_reads(struct raft_driver *d)
+{
+    struct list *node = d->reads.next;
+    while (node != &d->reads) {
+        struct waiting_read *r = CONTAINER_OF(node, struct waiting_read, node);
+        node = node->next;
+        if (!r->confirmed || r->index > d->applied_index)
+            continue;
+        read_end(r, r->status);
+        node = d->reads.next;
+    }
+}
+
+/* Only marks them: callbacks may step raft, and then the update is void. */
+static void take_reads(struct raft_driver *d, const struct raft_update *u)
+{
+    for (unsigned i = 0; i < u->reads.count; i++) {
+        LIST_EACH(node, &d->reads)
+        {
+            struct waiting_read *r = CONTAINER_OF(node, struct waiting_read, node);
+            if (r->id != u->reads.reads[i].id)
+                continue;
+            r->confirmed = true;
+            r->status = u->reads.reads[i].status;
+            r->index = r->status == 0 ? u->reads.reads[i].index : 0;
+            break;
+        }
+    }
+}
+
+/* What the leader knows besides the state machine is gone: not even a read that was confirmed and
+ * waits for its index is answered from here. */
+static void release_reads(struct raft_driver *d, int status)
+{
+    while (!list_empty(&d->reads))
+        read_end(CONTAINER_OF(d->reads.next, struct waiting_read, node), status);
+}
+
+bool raft_driver_may_read(struct raft_driver *d)
+{
+    struct raft_status status;
+    if (d->role != RAFT_LEADER || !raft_lease_valid(d->raft, boot_ms()))
+        return false;
+    raft_status_get(d->raft, &status);
+    return d->applied_index >= status.commit_index;
+}
+
+void raft_driver_read(struct raft_driver *d, raft_read_fn *done, void *arg)
+{
+    struct raft_event event = raft_driver_event(RAFT_EV_READ);
+    struct waiting_read *r = calloc(1, sizeof *r);
+    CHECK(r != NULL);
+    *r = (struct waiting_read){.id = ++d->next_read_id, .done = done, .arg = arg};
+    list_append(&d->reads, &r->node);
+    event.read_id = r->id;
+    int status = raft_driver_step(d, &event);
+    if (status != 0)
+        read_end(r, status);
+}
+
+/* ---- updates ---- */
+
+static void change_role(struct raft_driver *d, const struct raft_update *u)
+{
+    bool has_lost = d->role == RAFT_LEADER && (u->role != RAFT_LEADER || u->term != d->term);
+    d->role = u->role;
+    d->leader = u->leader;
+    d->term = u->term;
+    if (has_lost) {
+        release_proposals(d);
+        release_reads(d, -ERR_NOT_LEADER);
+    }
+    d->options.ops->role_changed(d->options.arg, u->role, u->leader, u->term);
+}
+
+static void apply(struct raft_driver *d, uint64_t upto)
+{
+    if (upto <= d->applied_index)
+        return;
+    uint64_t first = d->applied_index + 1;
+    d->applied_index = upto; /* first: completions may look at it */
+    d->options.ops->apply(d->options.arg, first, upto);
+}
+
+static void carry_out(struct raft_driver *d, const struct raft_update *u)
+{
+    if (u->todo & RAFT_PERSIST_VOTE) {
+        int status = log_store_set_vote(d->options.log, u->vote.term, u->vote.voted_for);
+        if (status != 0)
+            raft_driver_die("term and vote", status);
+    }
+    raft_driver_send(d, &u->send_now);
+    if (u->todo & RAFT_RESET_LOG)
+        raft_writer_reset(d, u->log_reset.index, u->log_reset.term);
+    raft_driver_send(d, &u->send_durable);
+    if (u->todo & RAFT_PERSIST_ENTRIES)
+        raft_writer_add(d, u);
+    take_reads(d, u);
+    /* What follows may step raft again and so must not look at the update any more. */
+    struct raft_update copy = *u;
+    loop_timer_start_ms(&d->timer, copy.wake_at_ms > boot_ms() ? copy.wake_at_ms - boot_ms() : 0);
+    if (copy.todo & RAFT_ROLE_CHANGED)
+        change_role(d, &copy);
+    if (copy.todo & RAFT_FETCH_SNAPSHOT)
+        raft_fetch_start(d, copy.fetch.from, copy.fetch.index, copy.fetch.term);
+    if (copy.todo & RAFT_APPLY)
+        apply(d, copy.apply_index);
+    serve_reads(d);
+}
+
+int raft_driver_step(struct raft_driver *d, const struct raft_event *event)
+{
+    struct raft_update update;
+    if (d->is_stopping)
+        return -ERR_CANCELLED;
+    int status = raft_step(d->raft, event, &update);
+    if (status == 0)
+        carry_out(d, &update);
+    return status;
+}
+
+static void on_timer(void *arg)
+{
+    struct raft_driver *d = arg;
+    struct raft_event event = raft_driver_event(RAFT_EV_TICK);
+    (void)raft_driver_step(d, &event);
+}
+
+/* ---- life ---- */
+
+struct loading {
+    struct raft_entry *entries;
+    unsigned count, capacity;
+};
+
+static int load_entry(void *arg, const struct log_entry *entry)
+{
+    struct loading *l = arg;
+    if (l->count == l->capacity) {
+        l->capacity = l->capacity ? l->capacity * 2 : 1024;
+        l->entries = realloc(l->entries, l->capacity * sizeof *l->entries);
+        CHECK(l->entries != NULL);
+    }
+    struct raft_entry *e = &l->entries[l->count++];
+    *e = (struct raft_entry){
+        .term = entry->term, .index = entry->index, .kind = (enum raft_entry_kind)entry->kind};
+    if (entry->data.size) {
+        e->buf = buf_create(entry->data.size);
+        memcpy(e->buf->data, entry->data.data, entry->data.size);
+        e->payload = slice_of(e->buf->data, entry->data.size);
+    }
+    return 0;
+}
+
+static int start(struct raft_driver *d, struct err_text *why)
+{
+    const struct raft_driver_options *o = &d->options;
+    struct raft_event event = raft_driver_event(RAFT_EV_START);
+    struct loading loading = {0};
+    struct log_vote vote;
+    int status = 0;
+    log_store_vote(o->log, &vote);
+    /* Entries behind a checkpoint serve slow followers; beyond a gap they are of no use. */
+    uint64_t first = o->recovery->first_index;
+    if (o->recovery->last_index >= first)
+        status = log_store_read(o->log, first, o->recovery->last_index, 0, load_entry, &loading);
+    if (status != 0) {
+        raft_driver_release_entries(loading.entries, loading.count);
+        return err_set(ERR_FAULTY_LOG, why, "cannot read the log back: %s", err_text(status));
+    }
+    event.start.term = vote.term;
+    event.start.voted_for = vote.voted_for;
+    event.start.snapshot_index = o->checkpoint.index;
+    event.start.snapshot_term = o->checkpoint.term;
+    event.start.applied_index = o->applied_index;
+    event.start.entries = loading.entries;
+    event.start.entry_count = loading.count;
+    d->applied_index = o->applied_index;
+    status = raft_driver_step(d, &event);
+    raft_driver_release_entries(loading.entries, loading.count);
+    if (status != 0)
+        return err_set(ERR_FAULTY_LOG, why, "log, checkpoint and database do not fit together: %s",
+                       err_text(status));
+    return 0;
+}
+
+static void add_peers(struct raft_driver *d)
+{
+    const struct raft_driver_options *o = &d->options;
+    d->peer_count = o->peer_count;
+    for (unsigned i = 0; i < o->peer_count; i++) {
+        struct meta_peer *peer = &d->peers[i];
+        peer->id = o->peers[i].id;
+        peer->address = strdup(o->peers[i].address);
+        CHECK(peer->address != NULL);
+        struct rpc_peer_options options = {.address = peer->address,
+                                           .identity = o->identity,
+                                           .table_version = o->table_version,
+                                           .arg = o->arg,
+                                           .connect_timeout_ms = 1000,
+                                           .stall_timeout_ms = 3000,
+                                           .keep_connected = true};
+        if (peer->id != o->self)
+            peer->rpc = rpc_peer_create(o->loop, &options);
+    }
+    d->options.peers = NULL;
+}
+
+int raft_driver_create(const struct raft_driver_options *options, struct raft_driver **ret_driver,
+                       struct err_text *why)
+{
+    struct raft_driver *d = calloc(1, sizeof *d);
+    struct raft_config config = {0};
+    CHECK(d != NULL);
+    d->options = *options;
+    d->election_ms = options->raft->election_ms_max;
+    for (unsigned i = 0; i < options->peer_count && i < RAFT_VOTERS_MAX; i++)
+        config.voters[config.voter_count++] = options->peers[i].id;
+    int status = raft_create(options->raft, &config, options->self, random_u64(), &d->raft);
+    if (status != 0) {
+        free(d);
+        return err_set(ERR_CONFIG, why, "peers and node id do not make a raft group");
+    }
+    list_init(&d->new_proposals);
+    list_init(&d->reads);
+    map_init(&d->by_index, random_u64());
+    loop_timer_init(&d->timer, options->loop, on_timer, d);
+    loop_defer_init(&d->defer, options->loop, on_defer, d);
+    raft_writer_start(d);
+    d->slow = work_pool_create(options->loop, 1, 64);
+    add_peers(d);
+    status = start(d, why);
+    if (status != 0) {
+        raft_driver_destroy(d);
+        return status;
+    }
+    *ret_driver = d;
+    return 0;
+}
+
+void raft_driver_destroy(struct raft_driver *d)
+{
+    d->is_stopping = true; /* raft hears and says nothing more */
+    raft_fetch_cancel(d);
+    work_pool_destroy(d->slow);
+    raft_writer_stop(d);
+    release_proposals(d);
+    release_reads(d, -ERR_CANCELLED);
+    loop_timer_stop(&d->timer);
+    loop_defer_cancel(&d->defer);
+    for (unsigned i = 0; i < d->peer_count; i++) {
+        if (d->peers[i].rpc)
+            rpc_peer_destroy(d->peers[i].rpc);
+        free(d->peers[i].address);
+    }
+    map_release(&d->by_index);
+    raft_destroy(d->raft);
+    free(d);
+}
+
+/* ---- small questions ---- */
+
+const struct raft_entry *raft_driver_entry(struct raft_driver *d, uint64_t index)
+{
+    return raft_entry_at(d->raft, index);
+}
+
+bool raft_driver_is_leader(const struct raft_driver *d)
+{
+    return d->role == RAFT_LEADER;
+}
+
+const char *raft_driver_peer_address(const struct raft_driver *d, uint32_t id)
+{
+    for (unsigned i = 0; i < d->peer_count; i++)
+        if (d->peers[i].id == id)
+            return d->peers[i].address;
+    return "";
+}
+
+bool raft_driver_hears(const struct raft_driver *d, uint32_t id)
+{
+    struct raft_status status;
+    raft_status_get(d->raft, &status);
+    for (unsigned i = 0; i < status.peer_count; i++)
+        if (status.peers[i].id == id && status.peers[i].heard_ms != 0)
+            return status.peers[i].heard_ms + d->election_ms >= boot_ms();
+    return false;
+}
+
+const char *raft_driver_leader_address(const struct raft_driver *d)
+{
+    return d->leader ? raft_driver_peer_address(d, d->leader) : "";
+}
+
+void raft_driver_status(const struct raft_driver *d, struct raft_status *ret_status)
+{
+    raft_status_get(d->raft, ret_status);
+}
+
+void raft_driver_compact(struct raft_driver *d, struct checkpoint_id newest, uint64_t trim_index)
+{
+    struct raft_event event = raft_driver_event(RAFT_EV_LOG_COMPACT);
+    event.snapshot.index = newest.index;
+    event.snapshot.term = newest.term;
+    (void)raft_driver_step(d, &event);
+    int status = log_store_trim(d->options.log, trim_index);
+    if (status != 0)
+        raft_driver_die("log trim", status);
+}
+
+void raft_driver_transfer(struct raft_driver *d)
+{
+    struct raft_event event = raft_driver_event(RAFT_EV_TRANSFER);
+    struct raft_status status;
+    uint64_t best = 0;
+    raft_status_get(d->raft, &status);
+    for (unsigned i = 0; i < status.peer_count; i++) {
+        if (status.peers[i].id != status.self && status.peers[i].match_index > best) {
+            best = status.peers[i].match_index;
+            event.peer = status.peers[i].id;
+        }
+    }
+    if (event.peer != 0)
+        (void)raft_driver_step(d, &event);
+}

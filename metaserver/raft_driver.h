@@ -1,0 +1,105 @@
+/* The only caller of raft_step in production: gives it events, carries out its duties in order.
+ *
+ * Lives on the metaserver's loop. The log is written by one worker, many entries per fdatasync:
+ * while one batch is being synced the next one gathers. Proposals of one loop iteration become one
+ * raft event. Messages to other metaservers are one-way frames; a lost one is raft's business.
+ *
+ * A failed write of log or vote ends the process (R19): nothing may be said any more. */
+#ifndef CAIRN_METASERVER_RAFT_DRIVER_H
+#define CAIRN_METASERVER_RAFT_DRIVER_H
+
+#include "common/net/loop.h"
+#include "common/net/rpc_client.h"
+#include "common/net/rpc_server.h"
+#include "common/net/work.h"
+#include "metaserver/checkpoint_store.h"
+#include "metaserver/log_store.h"
+#include "metaserver/raft/raft.h"
+
+struct raft_driver;
+
+struct raft_driver_peer {
+    uint32_t id;
+    const char *address;
+};
+
+/* What the driver calls, on the loop. */
+struct raft_driver_ops {
+    /* Entries first..last are committed: apply them in order (raft_driver_entry) and make the
+     * result visible. Own proposals among them are completed by raft_driver_completion. */
+    void (*apply)(void *arg, uint64_t first, uint64_t last);
+    /* role, leader or term changed. */
+    void (*role_changed)(void *arg, enum raft_role role, uint32_t leader, uint64_t term);
+    /* A checkpoint (index, term) of another node is in the checkpoint store: make a state of it,
+     * beside the one in use. Called on a worker, so it touches nothing of the loop's. -ERR_CORRUPT:
+     * the checkpoint was damaged and is removed. */
+    int (*load)(void *arg, uint64_t index, uint64_t term, struct err_text *why);
+    /* Take that state into use. */
+    void (*install)(void *arg, uint64_t index, uint64_t term);
+    /* The newest checkpoint turned out damaged when it was to be sent, and is removed. */
+    void (*checkpoint_lost)(void *arg);
+};
+
+struct raft_driver_options {
+    struct loop *loop;
+    uint32_t self;
+    const struct raft_driver_peer *peers; /* all metaservers, self among them; copied */
+    unsigned peer_count;
+    const struct rpc_identity *identity; /* borrowed for the driver's life */
+    rpc_table_version_fn *table_version;
+    const struct raft_options *raft;
+    struct log_store *log;                /* borrowed */
+    struct checkpoint_store *checkpoints; /* borrowed */
+    const struct log_recovery *recovery;  /* what opening the log found */
+    struct checkpoint_id checkpoint;      /* the newest good one; zero when there is none */
+    uint64_t applied_index;               /* of the state machine */
+    const struct raft_driver_ops *ops;
+    void *arg;
+};
+
+/* Starts raft: reads the log's entries into memory. -ERR_FAULTY_LOG and others with `why`. */
+int raft_driver_create(const struct raft_driver_options *options, struct raft_driver **ret_driver,
+                       struct err_text *why);
+/* Waits for writes under way. Waiting proposals and reads end with -ERR_CANCELLED. */
+void raft_driver_destroy(struct raft_driver *d);
+
+/* The outcome of a proposal. status 0: it was applied at `index`, the callback comes from inside
+ * raft_driver_completion. Otherwise -ERR_NOT_LEADER (nothing happened) or -ERR_CLOSED (open:
+ * another leader may still commit it). */
+typedef void raft_proposal_fn(void *arg, int status, uint64_t index);
+
+/* Proposes `payload`, bytes of take_buf, at the end of this iteration. Every outcome through the
+ * callback, never from inside. */
+void raft_driver_propose(struct raft_driver *d, struct buf *take_buf, struct slice payload,
+                         raft_proposal_fn *done, void *arg);
+/* For ops.apply: the entry (valid during ops.apply), and, after it was applied, the completion of
+ * the own proposal that it was, if it was one. */
+const struct raft_entry *raft_driver_entry(struct raft_driver *d, uint64_t index);
+void raft_driver_complete(struct raft_driver *d, uint64_t index, uint64_t term);
+
+/* A linearizable read: `done` with 0 once the state machine holds everything that was committed
+ * when the read came; or -ERR_NOT_LEADER, -ERR_BUSY. At once when the lease is valid. */
+typedef void raft_read_fn(void *arg, int status);
+void raft_driver_read(struct raft_driver *d, raft_read_fn *done, void *arg);
+/* True when the state machine may answer reads right now; ask again after the reply is built (R16).
+ */
+bool raft_driver_may_read(struct raft_driver *d);
+
+bool raft_driver_is_leader(const struct raft_driver *d);
+/* "" while unknown. */
+const char *raft_driver_leader_address(const struct raft_driver *d);
+void raft_driver_status(const struct raft_driver *d, struct raft_status *ret_status);
+/* Leader: the follower has answered within the last election timeout. */
+bool raft_driver_hears(const struct raft_driver *d, uint32_t id);
+const char *raft_driver_peer_address(const struct raft_driver *d, uint32_t id);
+
+/* A checkpoint at an applied index is durable: forget the log behind the older of the two kept. */
+void raft_driver_compact(struct raft_driver *d, struct checkpoint_id newest, uint64_t trim_index);
+/* Hands leadership to the most advanced follower, if any: before a clean stop. */
+void raft_driver_transfer(struct raft_driver *d);
+
+/* The two requests that other metaservers send. Both take the request. */
+void raft_driver_on_message(struct raft_driver *d, struct rpc_request *take_request);
+void raft_driver_on_snapshot_fetch(struct raft_driver *d, struct rpc_request *take_request);
+
+#endif

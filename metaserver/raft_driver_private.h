@@ -1,0 +1,121 @@
+/* What the files of the raft driver share. */
+#ifndef CAIRN_METASERVER_RAFT_DRIVER_PRIVATE_H
+#define CAIRN_METASERVER_RAFT_DRIVER_PRIVATE_H
+
+#include "common/base/list.h"
+#include "common/base/map.h"
+#include "common/wire/frame.h"
+#include "metaserver/raft_driver.h"
+
+enum {
+    PROPOSAL_BATCH_MAX = 512, /* entries of one raft event */
+    PROPOSALS_MAX = 16384,    /* waiting for their turn or for the commit; beyond: -ERR_BUSY */
+    PROPOSAL_SIZE_MAX = FRAME_BODY_MAX - 4096, /* with the rest of a message in one frame */
+    SNAPSHOT_PIECE_SIZE = 1 << 20,
+    SNAPSHOT_PIECE_MS = 5000, /* for one piece */
+};
+
+/* One write that raft asked for. */
+struct persist_item {
+    uint64_t term, index_last, index_first;
+    struct raft_entry *entries; /* copies; each holds a reference of its buf */
+    unsigned entry_count;
+};
+
+struct persist_batch {
+    struct persist_item *items;
+    size_t count, capacity;
+};
+
+struct proposal {
+    struct list node;
+    struct buf *buf;
+    struct slice payload;
+    uint64_t index, term; /* 0 until raft took it */
+    int refusal;          /* not 0: it came over a limit */
+    raft_proposal_fn *done;
+    void *arg;
+};
+
+struct waiting_read {
+    struct list node;
+    uint64_t id;    /* of the raft read */
+    uint64_t index; /* served when applied */
+    bool confirmed;
+    int status; /* once confirmed: 0, or it cannot be served here */
+    raft_read_fn *done;
+    void *arg;
+};
+
+struct meta_peer {
+    uint32_t id;
+    char *address;
+    struct rpc_peer *rpc; /* NULL for ourselves */
+};
+
+struct snapshot_fetch_state;
+
+struct raft_driver {
+    struct raft_driver_options options;
+    struct raft *raft;
+    struct meta_peer peers[RAFT_MEMBERS_MAX];
+    unsigned peer_count;
+    struct loop_timer timer;
+    struct loop_defer defer;
+    struct work_pool *writer; /* one thread: the log */
+    struct work_pool *slow;   /* one thread: pieces of checkpoints, spare segments */
+
+    struct persist_batch gathering, writing;
+    struct work write_work;
+    int write_status;
+    bool is_writing, is_resetting, is_stopping;
+    bool is_waiting_for_room;      /* `writing` could not be written and is tried again */
+    struct loop_timer space_timer; /* that, or the spare segment */
+    struct work spare_work;
+    bool spare_running;
+
+    struct list new_proposals; /* not given to raft yet */
+    struct map by_index;       /* proposals that raft has, by index */
+    unsigned proposal_count;
+    struct list reads;
+    uint64_t next_read_id;
+
+    uint64_t election_ms;
+    uint64_t applied_index;
+    uint64_t term;
+    enum raft_role role;
+    uint32_t leader;
+    struct checkpoint_id verified;      /* this one was checked before it was sent */
+    struct snapshot_fetch_state *fetch; /* NULL = none under way */
+};
+
+/* Steps raft and carries out the update. The event's refusal is returned, nothing else. */
+int raft_driver_step(struct raft_driver *d, const struct raft_event *event);
+struct raft_event raft_driver_event(enum raft_event_kind kind);
+
+/* raft_writer.c */
+void raft_writer_start(struct raft_driver *d);
+void raft_writer_stop(struct raft_driver *d); /* waits for the write under way */
+/* Takes over what the update says is to be written. */
+void raft_writer_add(struct raft_driver *d, const struct raft_update *u);
+/* Empties the log. Writes still queued concern the log that is going away and are dropped; the one
+ * under way ends first. Not from inside the end of a write. */
+void raft_writer_reset(struct raft_driver *d, uint64_t index, uint64_t term);
+/* Space was low: look again soon. */
+void raft_writer_retry_space(struct raft_driver *d);
+/* The disk failed: nothing may be said any more (R19). */
+__attribute__((noreturn)) void raft_driver_die(const char *what, int status);
+
+/* raft_transport.c */
+void raft_driver_send(struct raft_driver *d, const struct raft_messages *messages);
+/* Decodes into a message whose entries are put into `ret_entries` (to be released by
+ * raft_driver_release_entries). */
+int raft_driver_decode(struct slice body, unsigned version, struct raft_message *ret_message,
+                       struct raft_entry **ret_entries);
+void raft_driver_release_entries(struct raft_entry *entries, unsigned count);
+
+/* raft_fetch.c */
+void raft_fetch_start(struct raft_driver *d, uint32_t from, uint64_t index, uint64_t term);
+void raft_fetch_cancel(struct raft_driver *d);
+
+#endif

@@ -1,0 +1,359 @@
+/* Opening what is on disk, and deciding what of it may be trusted.
+ *
+ * The database is written without fsync, because the log is the durable truth. It may be trusted
+ * when the last process closed it, or when that process died but the kernel that holds its pages
+ * did not: same boot, same mount. Otherwise it is built anew from the newest good checkpoint, and
+ * the log is replayed on top. */
+#include "config.h"
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/base/check.h"
+#include "common/base/log.h"
+#include "metaserver/metaserver.h"
+
+enum {
+    PATH_SIZE = 4096,
+    MARK_SIZE = 160,
+    STATX_MOUNT_UNIQUE = 0x4000, /* STATX_MNT_ID_UNIQUE of Linux 6.8, not in every header */
+};
+
+static void path_of(const struct metaserver *m, char ret_path[PATH_SIZE], const char *name)
+{
+    int size = snprintf(ret_path, PATH_SIZE, "%s/%s", m->options.data, name);
+    CHECK(size > 0 && size < PATH_SIZE);
+}
+
+/* ---- the mark that says which kernel's pages the database lives in ---- */
+
+static void make_mark(const struct metaserver *m, const char *word, char ret_mark[MARK_SIZE])
+{
+    char boot[64] = "?";
+    struct statx sx = {0};
+    int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    ssize_t size = fd < 0 ? -1 : read(fd, boot, sizeof boot - 1);
+    if (fd >= 0)
+        (void)close(fd);
+    boot[size > 0 ? size - 1 : 0] = '\0';
+    (void)statx(AT_FDCWD, m->options.data, 0, STATX_BASIC_STATS | STATX_MOUNT_UNIQUE, &sx);
+    unsigned long long mount_id = 0;
+    memcpy(&mount_id, (const char *)&sx + 0x90,
+           sizeof mount_id); /* stx_mnt_id, not in every header */
+    (void)snprintf(ret_mark, MARK_SIZE, "%s boot=%s mount=%llx\n", word, boot, mount_id);
+}
+
+static int write_mark(const struct metaserver *m, const char *mark)
+{
+    char path[PATH_SIZE];
+    path_of(m, path, "database.state");
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
+    if (fd < 0)
+        return err_from_errno(errno);
+    bool written = write(fd, mark, strlen(mark)) == (ssize_t)strlen(mark) && fsync(fd) == 0;
+    (void)close(fd);
+    return written ? 0 : -ERR_IO;
+}
+
+static bool may_trust(const struct metaserver *m)
+{
+    char path[PATH_SIZE], found[MARK_SIZE] = "", same[MARK_SIZE];
+    path_of(m, path, "database.state");
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t size = fd < 0 ? -1 : read(fd, found, sizeof found - 1);
+    if (fd >= 0)
+        (void)close(fd);
+    found[size > 0 ? size : 0] = '\0';
+    make_mark(m, "open", same);
+    if (strstr(same, "boot=?"))
+        return strncmp(found, "clean ", 6) == 0; /* who knows which kernel's pages these are */
+    return strncmp(found, "clean ", 6) == 0 || strcmp(found, same) == 0;
+}
+
+static void remove_folder(const char *path)
+{
+    char name[PATH_SIZE];
+    DIR *folder = opendir(path);
+    if (!folder)
+        return;
+    for (struct dirent *e; (e = readdir(folder));) {
+        int size = snprintf(name, sizeof name, "%s/%s", path, e->d_name);
+        if (size > 0 && size < (int)sizeof name)
+            (void)unlink(name); /* "." and ".." refuse */
+    }
+    (void)closedir(folder);
+    (void)rmdir(path);
+}
+
+/* ---- from a checkpoint ---- */
+
+static int make_folder(const char *path, struct err_text *why)
+{
+    if (mkdir(path, 0750) == 0 || errno == EEXIST)
+        return 0;
+    return err_set(ERR_IO, why, "cannot make %.180s: %s", path, strerror(errno));
+}
+
+static int open_state(struct metaserver *m, struct err_text *why)
+{
+    struct kv *kv;
+    if (make_folder(m->database, why) != 0)
+        return -ERR_IO;
+    int status = kv_lmdb_open(m->database, m->options.database_max, &kv);
+    if (status != 0)
+        return err_set((enum err) - status, why, "cannot open the database in %.160s: %s",
+                       m->database, err_text(status));
+    status = fs_open(kv, &m->fs);
+    if (status != 0) {
+        kv->ops->destroy(kv);
+        return err_set((enum err) - status, why, "the database in %.160s cannot be read: %s",
+                       m->database, err_text(status));
+    }
+    return fs_view_begin(m->fs, &m->view);
+}
+
+static void close_state(struct metaserver *m)
+{
+    fs_view_end(m->view);
+    if (m->fs)
+        fs_close(m->fs);
+    m->view = NULL;
+    m->fs = NULL;
+}
+
+static int consume(void *arg, struct slice piece)
+{
+    return fs_load_add(arg, piece);
+}
+
+/* Fills the database in `folder` from the checkpoint. */
+static int fill(struct metaserver *m, const char *folder, struct checkpoint_id id,
+                struct err_text *why)
+{
+    struct kv *kv;
+    struct fs_load *load;
+    struct bytes config = {0};
+    if (make_folder(folder, why) != 0)
+        return -ERR_IO;
+    int status = kv_lmdb_open(folder, m->options.database_max, &kv);
+    if (status != 0)
+        return err_set((enum err) - status, why, "cannot make a database in %.180s", folder);
+    status = fs_load_begin(kv, &load);
+    if (status == 0) {
+        status = checkpoint_store_load(m->checkpoints, id, consume, load, why);
+        int ended = fs_load_end(load, &config);
+        if (status == 0 && ended != 0)
+            status = err_set(ERR_CORRUPT, why, "the checkpoint does not hold a whole state");
+    }
+    kv->ops->destroy(kv);
+    bytes_release(&config);
+    return status;
+}
+
+int meta_fill_database(struct metaserver *m, struct checkpoint_id id, struct err_text *why)
+{
+    char fresh[PATH_SIZE];
+    path_of(m, fresh, "database.new");
+    remove_folder(fresh);
+    int status = fill(m, fresh, id, why);
+    if (status == 0)
+        return 0;
+    log_error("checkpoint.bad", "index=%llu error=%s why=\"%s\"", (unsigned long long)id.index,
+              err_name(status), why->text);
+    remove_folder(fresh);
+    /* Left where it is, it would count as one of the two that are kept. */
+    if (status == -ERR_CORRUPT)
+        (void)checkpoint_store_remove(m->checkpoints, id);
+    return status;
+}
+
+int meta_swap_database(struct metaserver *m, struct err_text *why)
+{
+    char fresh[PATH_SIZE];
+    path_of(m, fresh, "database.new");
+    close_state(m);
+    remove_folder(m->database);
+    if (rename(fresh, m->database) != 0)
+        return err_set(ERR_IO, why, "cannot rename %.180s: %s", fresh, strerror(errno));
+    return open_state(m, why);
+}
+
+static int build_anew(struct metaserver *m, struct err_text *why)
+{
+    struct checkpoint_info infos[CHECKPOINT_LIST_MAX];
+    unsigned count = checkpoint_store_list(m->checkpoints, infos);
+    int status = -ERR_NO_ENTRY;
+    for (unsigned i = 0; i < count && status != 0; i++) {
+        status = meta_fill_database(m, infos[i].id, why);
+        if (status == 0)
+            status = meta_swap_database(m, why);
+        if (status == 0)
+            m->checkpoint = infos[i].id;
+        else if (status != -ERR_CORRUPT)
+            return status; /* a full or failing disk says nothing about the checkpoint */
+    }
+    if (status == 0)
+        return 0;
+    if (m->recovery.first_index > 1)
+        return err_set(
+            ERR_FAULTY_LOG, why,
+            "no good checkpoint for a log that begins at entry %llu; move %.120s away and start "
+            "again: the other metaservers refill this one",
+            (unsigned long long)m->recovery.first_index, m->options.data);
+    remove_folder(m->database);
+    return open_state(m, why);
+}
+
+/* What the database holds must be within reach of checkpoint and log. */
+static bool fits(const struct metaserver *m)
+{
+    uint64_t applied = meta_applied(m);
+    return applied + 1 >= m->recovery.first_index && applied >= m->checkpoint.index;
+}
+
+/* Only what was durable in the log was ever applied. A log that ends before it has lost entries
+ * that were acknowledged: with a vote this node could help to lose them everywhere. (After a
+ * checkpoint of another node was loaded and before the log was moved behind it, the checkpoint says
+ * so.) */
+static int check_log_end(const struct metaserver *m, struct err_text *why)
+{
+    uint64_t applied = meta_applied(m);
+    if (applied <= m->recovery.last_index || applied <= m->checkpoint.index)
+        return 0;
+    return err_set(ERR_FAULTY_LOG, why,
+                   "the log ends at entry %llu, but entries up to %llu were in it; nothing was "
+                   "changed. Move %.80s away and start again: the other metaservers refill it",
+                   (unsigned long long)m->recovery.last_index, (unsigned long long)applied,
+                   m->options.data);
+}
+
+static int open_database(struct metaserver *m, struct err_text *why)
+{
+    struct checkpoint_info infos[CHECKPOINT_LIST_MAX];
+    char mark[MARK_SIZE];
+    int status = -ERR_CORRUPT;
+    bool trusted = may_trust(m);
+    if (trusted) {
+        if (checkpoint_store_list(m->checkpoints, infos) > 0)
+            m->checkpoint = infos[0].id;
+        status = open_state(m, why);
+        if (status == 0 && check_log_end(m, why) != 0)
+            return -ERR_FAULTY_LOG;
+        if (status == 0 && !fits(m))
+            status = -ERR_CORRUPT;
+        if (status != 0)
+            close_state(m);
+    }
+    if (status != 0) {
+        log_warn("database.rebuild", "trusted=%d: from checkpoint and log", trusted);
+        m->checkpoint = (struct checkpoint_id){0, 0};
+        status = build_anew(m, why);
+    }
+    make_mark(m, "open", mark);
+    if (status == 0 && write_mark(m, mark) != 0)
+        status = err_set(ERR_IO, why, "cannot write in %.180s", m->options.data);
+    return status;
+}
+
+/* ---- life ---- */
+
+static bool is_empty_or_absent(const char *path)
+{
+    DIR *folder = opendir(path);
+    unsigned names = 0;
+    if (!folder)
+        return errno == ENOENT;
+    for (struct dirent *e; (e = readdir(folder));)
+        names += strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0;
+    (void)closedir(folder);
+    return names == 0;
+}
+
+int meta_open(struct metaserver *m, struct err_text *why)
+{
+    struct log_store_options log_options;
+    char path[PATH_SIZE];
+    log_store_options_defaults(&log_options);
+    log_options.create = is_empty_or_absent(m->options.data);
+    if (log_options.create && mkdir(m->options.data, 0750) != 0 && errno != EEXIST)
+        return err_set(ERR_IO, why, "cannot make the data folder %.160s: %s", m->options.data,
+                       strerror(errno));
+    path_of(m, path, "database");
+    m->database = strdup(path);
+    CHECK(m->database != NULL);
+    path_of(m, path, "log");
+    int status = log_store_open(path, &m->cluster, (uint32_t)m->options.id, &log_options, &m->log,
+                                &m->recovery, why);
+    if (status != 0)
+        return status;
+    if (m->recovery.verdict == LOG_FAULTY)
+        return err_set(
+            ERR_FAULTY_LOG, why,
+            "the log is damaged (%.120s); nothing was changed. Move %.60s away and start again: "
+            "the other metaservers refill this one",
+            m->recovery.reason.text, m->options.data);
+    if (m->recovery.verdict == LOG_TORN_TAIL)
+        log_warn("log.torn_tail", "from=%llu why=\"%s\": never acknowledged, cut off",
+                 (unsigned long long)m->recovery.cut_index, m->recovery.reason.text);
+    path_of(m, path, "checkpoints");
+    status =
+        checkpoint_store_open(path, &m->cluster, (uint32_t)m->options.id, &m->checkpoints, why);
+    return status != 0 ? status : open_database(m, why);
+}
+
+/* Everything that the process wrote is on the disk: the database needs no log to be right. */
+static int sync_data(const struct metaserver *m)
+{
+    int fd = open(m->options.data, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int result = fd < 0 ? -1 : syncfs(fd);
+    if (fd >= 0)
+        (void)close(fd);
+    return result == 0 ? 0 : -ERR_IO;
+}
+
+void meta_close(struct metaserver *m, bool is_clean)
+{
+    char mark[MARK_SIZE];
+    bool was_open = m->fs != NULL;
+    close_state(m);
+    if (was_open && is_clean && sync_data(m) == 0) {
+        make_mark(m, "clean", mark);
+        (void)write_mark(m, mark);
+    }
+    checkpoint_store_close(m->checkpoints);
+    log_store_close(m->log);
+    free(m->database);
+}
+
+int meta_parse_peers(struct metaserver *m, struct err_text *why)
+{
+    bool self = false;
+    m->peer_text = strdup(m->options.peers);
+    CHECK(m->peer_text != NULL);
+    char *rest = m->peer_text;
+    for (char *word; (word = strsep(&rest, ",")) != NULL && *word;) {
+        char *equals = strchr(word, '=');
+        char *end = NULL;
+        unsigned long id = strtoul(word, &end, 10);
+        if (!equals || end != equals || id == 0 || id > 1000 || m->peer_count == RAFT_VOTERS_MAX)
+            return err_set(ERR_CONFIG, why,
+                           "peers: '%.100s' is not ID=host:port (at most %d of them)", word,
+                           RAFT_VOTERS_MAX);
+        m->peers[m->peer_count++] = (struct raft_driver_peer){(uint32_t)id, equals + 1};
+        self |= id == m->options.id;
+    }
+    if (m->peer_count == 0) {
+        m->peers[m->peer_count++] =
+            (struct raft_driver_peer){(uint32_t)m->options.id, m->options.listen};
+        self = true;
+    }
+    if (!self)
+        return err_set(ERR_CONFIG, why, "peers does not name this node (id = %llu)",
+                       (unsigned long long)m->options.id);
+    return 0;
+}

@@ -1,0 +1,120 @@
+/* What `cairn status` and statfs show. */
+#include <stdlib.h>
+
+#include "common/base/check.h"
+#include "metaserver/cluster/summary.h"
+#include "metaserver/metaserver.h"
+
+static uint32_t fill_metas(struct metaserver *m, struct rec_meta_status *ret, uint64_t *ret_commit)
+{
+    struct raft_status status;
+    uint32_t count = 0;
+    raft_driver_status(m->driver, &status);
+    *ret_commit = status.commit_index;
+    for (unsigned i = 0; i < m->peer_count; i++) {
+        struct rec_meta_status *row = &ret[count++];
+        bool is_self = m->peers[i].id == m->options.id;
+        *row = (struct rec_meta_status){.node = m->peers[i].id,
+                                        .address = slice_str(m->peers[i].address),
+                                        .up = is_self,
+                                        .match_index = is_self ? status.last_index : 0};
+        for (unsigned j = 0; j < status.peer_count; j++) {
+            if (status.peers[j].id != m->peers[i].id || is_self)
+                continue;
+            row->match_index = status.peers[j].match_index;
+            row->up = raft_driver_hears(m->driver, m->peers[i].id);
+        }
+    }
+    return count;
+}
+
+static void fill_target(struct metaserver *m, const struct target *t, struct rec_target_status *ret)
+{
+    const struct target_heard *h = targets_heard(m, t->id);
+    *ret = (struct rec_target_status){.target = t->id,
+                                      .name = slice_str(t->name),
+                                      .address = slice_str(t->address),
+                                      .state = (uint8_t)t->state,
+                                      .heard_ms = UINT32_MAX};
+    cluster_count_slots(fs_shard_table(m->fs), t->id, &ret->slots, &ret->slots_in_sync);
+    if (!h)
+        return;
+    ret->bytes_total = h->bytes_total;
+    ret->bytes_used = h->bytes_used;
+    ret->chunk_count = h->chunk_count;
+    if (h->heard_ms != 0)
+        ret->heard_ms = (uint32_t)(loop_now_ms() - h->heard_ms);
+    ret->read_bytes = h->read_bytes;
+    ret->write_bytes = h->write_bytes;
+    ret->resync_bytes = h->resync_bytes;
+    ret->crc_errors = h->crc_errors;
+    ret->blocks_repaired = h->blocks_repaired;
+    ret->resync_chunks = h->resync_chunks;
+}
+
+void status_answer(struct metaserver *m, struct rpc_request *take_request)
+{
+    const struct shard_table *t = fs_shard_table(m->fs);
+    struct rec_meta_status metas[RAFT_VOTERS_MAX];
+    struct rec_target_status *targets = calloc(t->target_count + 1, sizeof *targets);
+    struct cluster_summary summary = cluster_summarize(t);
+    struct checkpoint_figures checkpoint;
+    struct fs_status counts;
+    struct bytes out = {0};
+    CHECK(targets != NULL);
+    fs_get_status(m->fs, &counts);
+    checkpointer_figures(m, &checkpoint);
+    struct msg_status_r r = {
+        .cluster = m->cluster,
+        .leader = (uint32_t)m->options.id,
+        .term = m->leader_term,
+        .applied_index = counts.applied_index,
+        .checkpoint_index = checkpoint.index,
+        .checkpoint_age_ms = checkpoint.age_ms,
+        .checkpoint_ms = checkpoint.took_ms,
+        .checkpoint_error = slice_str(checkpoint.error),
+        .file_count = counts.file_count,
+        .directory_count = counts.directory_count,
+        .metadata_bytes = counts.store_bytes,
+        .session_count = counts.session_count,
+        .copies = counts.copies,
+        .shard_count = t->shard_count,
+        .shards_full = summary.full,
+        .shards_under = summary.under,
+        .shards_last_copy = summary.last_copy,
+        .shards_unavailable = summary.unavailable,
+        .deletes_pending = counts.garbage_count,
+    };
+    r.metas = (struct wire_list){.count = fill_metas(m, metas, &r.commit_index), .items = metas};
+    for (unsigned i = 0; i < t->target_count; i++)
+        fill_target(m, &t->targets[i], &targets[i]);
+    r.targets = (struct wire_list){.count = t->target_count, .items = targets};
+    encode_status_r(&out, &r);
+    rpc_reply(take_request, MSG_status_r, bytes_slice(&out), NULL, 0);
+    bytes_release(&out);
+    free(targets);
+}
+
+void status_statfs(struct metaserver *m, struct rpc_request *take_request)
+{
+    const struct shard_table *t = fs_shard_table(m->fs);
+    struct fs_status counts;
+    struct bytes out = {0};
+    uint64_t total = 0, used = 0;
+    fs_get_status(m->fs, &counts);
+    for (unsigned i = 0; i < t->target_count; i++) {
+        const struct target_heard *h = targets_heard(m, t->targets[i].id);
+        if (!h || t->targets[i].state != TARGET_UP)
+            continue;
+        total += h->bytes_total;
+        used += h->bytes_used < h->bytes_total ? h->bytes_used : h->bytes_total;
+    }
+    unsigned copies = counts.copies ? counts.copies : 1;
+    struct msg_meta_statfs_r r = {.bytes_total = total / copies,
+                                  .bytes_free = (total - used) / copies,
+                                  .file_count = counts.file_count + counts.directory_count,
+                                  .files_free = UINT32_MAX};
+    encode_meta_statfs_r(&out, &r);
+    rpc_reply(take_request, MSG_meta_statfs_r, bytes_slice(&out), NULL, 0);
+    bytes_release(&out);
+}

@@ -1,0 +1,262 @@
+/* The chain simulator: chunkservers around the real replication core, a model of the leader, of
+ * disks, connections and clients, and an oracle. One seed, one run; nothing else is random. */
+#ifndef CAIRN_TESTS_SIM_CHAIN_SIM_H
+#define CAIRN_TESTS_SIM_CHAIN_SIM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "chunkserver/chain/chain.h"
+#include "common/base/prng.h"
+
+enum {
+    SERVERS_MAX = 5,
+    SHARDS_MAX = 3,
+    SLOTS = 3,       /* chunks per shard that exist at a time */
+    GENERATIONS = 6, /* of each of them, one after the other */
+    CHUNKS = SLOTS * GENERATIONS,
+    BLOCKS = 8,
+    CLIENTS = 4,
+    NODES_MAX = 4000,
+    LEASE_MS = 1000,
+    LEASE_MARGIN_MS = 100,
+    FENCE_MS = 1250,
+    HEARTBEAT_MS = 200,
+};
+#define TORN_BIT (1ull << 63)
+
+/* Content as stamps: 0 = zeros, otherwise session << 32 | op, or TORN_BIT | number. */
+struct content {
+    bool exists;
+    struct chunk_version version;
+    uint64_t block[BLOCKS];
+    uint32_t length; /* in blocks */
+};
+
+struct stored {
+    struct content now, durable;
+    bool suspect;
+    bool writing; /* a change is under way: `change` would be torn by a crash */
+    struct chain_work change;
+    uint64_t change_blocks[BLOCKS];
+};
+
+struct call { /* an action of one server that another one answers */
+    uint64_t id, connection;
+    unsigned to;
+    int64_t deadline_ms;
+};
+enum { CALLS_MAX = 4096, RESULTS_MAX = 512, REQUESTS_MAX = 8192 };
+
+struct result { /* of a store action marked keep */
+    uint64_t id;
+    struct content content;
+    struct chain_inventory entries[CHUNKS];
+    uint32_t entry_count;
+    bool end;
+    uint32_t crcs[BLOCKS];
+    uint32_t crc_count;
+};
+
+struct request { /* an rpc that a server is to answer */
+    uint64_t id;
+    bool from_client;
+    unsigned from;       /* server or client */
+    uint64_t action;     /* the caller's action, or the client's attempt */
+    uint64_t connection; /* or the incarnation for clients */
+};
+
+struct server {
+    bool alive;
+    bool registered; /* this incarnation */
+    uint64_t incarnation;
+    struct chain *chain;
+    struct chain_work_list work;
+    struct stored store[SHARDS_MAX][CHUNKS];
+    double clock_rate;
+    int64_t clock_offset_ms;
+    int64_t paused_until_ms, no_space_until_ms, slow_until_ms;
+    uint64_t table_seen, table_fetched;
+    struct chain_shard_view views[SHARDS_MAX]; /* as last given to the core */
+    uint64_t view_incarnation[SHARDS_MAX][SERVERS_MAX + 1];
+    struct call calls[CALLS_MAX];
+    unsigned call_count;
+    struct result *results[RESULTS_MAX];
+    unsigned result_count;
+    struct request requests[REQUESTS_MAX];
+    unsigned request_count;
+    bool power_lost; /* since it was last in sync: unsynced data may be gone */
+};
+
+struct leader_slot {
+    unsigned server; /* 0.. */
+    uint8_t state;
+    int64_t since_ms;
+};
+struct leader_shard {
+    uint8_t copies;
+    uint64_t epoch, changed;
+    struct leader_slot slot[COPIES_MAX];
+};
+struct leader_target {
+    bool up;
+    uint64_t incarnation;
+    int64_t heard_ms;
+};
+struct leader {
+    uint64_t version;
+    struct leader_shard shard[SHARDS_MAX];
+    struct leader_target target[SERVERS_MAX];
+};
+
+/* One version of a chunk, as every replica that has it must have it. */
+struct node {
+    struct chunk_version version;
+    int parent; /* index, -1: none */
+    struct content content;
+};
+struct history {
+    struct node *nodes;
+    int count;
+    int acked, synced, read_floor; /* -1: nothing yet */
+    bool broken;                   /* unsynced data was lost: until it is resolved no claims */
+    bool power_broken;
+    unsigned resets, reads_reset;
+    bool deleted;
+    bool delete_forgotten;            /* at some time nobody in sync remembered it */
+    int count_at_delete;              /* nodes from here on came after it */
+    uint64_t deleted_by[SERVERS_MAX]; /* incarnations that know it */
+    uint64_t extra[64];               /* values a torn change may have left */
+    unsigned extra_count;
+};
+
+struct client {
+    bool busy;
+    uint64_t op, attempt;
+    uint8_t kind; /* enum chain_kind, or 0 = read */
+    unsigned shard, chunk;
+    uint32_t offset, length, flags;
+    bool told_table;
+    struct leader table;
+    int floor;
+    unsigned resets, reads_reset;
+    unsigned attempts;
+    bool had_ack_floor; /* the chunk was acknowledged to exist when the op began */
+};
+
+struct message;
+enum sim_event_kind {
+    SIM_STORE = 1,
+    SIM_MESSAGE,
+    SIM_REPLY,
+    SIM_TICK,
+    SIM_HEARTBEAT,
+    SIM_HEARTBEAT_AT,
+    SIM_HEARTBEAT_BACK,
+    SIM_TABLE_AT,
+    SIM_TABLE_BACK,
+    SIM_REPORT_AT,
+    SIM_LEADER,
+    SIM_CLIENT,
+    SIM_CLIENT_REQUEST,
+    SIM_CLIENT_REPLY,
+    SIM_CLIENT_TIMEOUT,
+    SIM_RESTART,
+    SIM_BREAK,
+    SIM_FAULT
+};
+
+struct sim_event {
+    int64_t at_ms;
+    uint64_t order;
+    enum sim_event_kind kind;
+    unsigned server, peer;
+    uint64_t incarnation, connection, id, attempt;
+    int64_t sent_ms;
+    int status;
+    struct chain_work work;
+    struct result result;
+    struct leader *table;
+};
+
+struct world {
+    uint64_t seed;
+    struct prng prng;
+    int64_t now_ms;
+    uint64_t next;
+    struct sim_event **heap;
+    size_t heap_count, heap_capacity;
+    unsigned server_count, shard_count;
+    struct server *servers;
+    struct leader leader;
+    bool cut[SERVERS_MAX + 1][SERVERS_MAX + 1]; /* [.][SERVERS_MAX] = the leader */
+    uint64_t connection[SERVERS_MAX][SERVERS_MAX];
+    int64_t last_delivery[SERVERS_MAX][SERVERS_MAX][2];
+    struct history history[SHARDS_MAX][CHUNKS];
+    unsigned generation[SHARDS_MAX][SLOTS];
+    struct client clients[CLIENTS];
+    bool faults;
+    uint64_t events_done, ops_done;
+    bool failed;
+    bool trace;
+};
+
+/* chain_sim.c */
+void sim_fail(struct world *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void sim_trace(struct world *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
+struct sim_event *sim_schedule(struct world *w, int64_t delay_ms, enum sim_event_kind kind);
+struct chunk_id sim_chunk_id(unsigned shard, unsigned chunk);
+unsigned sim_chunk_number(const struct chunk_id *id);
+unsigned sim_shard_of(const struct chunk_id *id);
+int64_t sim_delay(struct world *w, int64_t usual_ms);
+
+/* chain_sim_server.c */
+void server_start(struct world *w, unsigned i);
+void server_crash(struct world *w, unsigned i, bool power);
+void server_event(struct world *w, unsigned i, struct chain_event *event);
+void server_message(struct world *w, struct sim_event *e);
+void server_client_request(struct world *w, struct sim_event *e);
+void server_reply(struct world *w, struct sim_event *e);
+void server_tick(struct world *w, unsigned i);
+void server_give_views(struct world *w, unsigned i, const struct leader *table);
+void connection_break(struct world *w, unsigned a, unsigned b);
+int64_t server_clock(const struct world *w, unsigned i);
+
+/* chain_sim_store.c */
+void store_start_change(struct world *w, unsigned server, const struct chain_work *work);
+int store_finish(struct world *w, unsigned server, const struct chain_work *work,
+                 struct result *ret_result, struct chain_done *done);
+void store_crash(struct world *w, unsigned server, bool power);
+uint32_t block_crc(uint64_t stamp);
+void content_apply(struct content *content, const struct chain_work *work);
+bool content_equal(const struct content *a, const struct content *b);
+
+/* chain_sim_leader.c */
+void leader_init(struct world *w);
+void leader_heartbeat(struct world *w, struct sim_event *e);
+void leader_check(struct world *w);
+void leader_report(struct world *w, const struct chain_work *report, unsigned from);
+bool leader_is_insync(const struct world *w, unsigned shard, unsigned server);
+bool leader_all_insync(const struct world *w);
+
+/* chain_sim_client.c */
+void client_next(struct world *w, unsigned i);
+void client_send(struct world *w, unsigned i);
+void client_reply(struct world *w, struct sim_event *e);
+
+/* chain_sim_oracle.c */
+void oracle_changed(struct world *w, unsigned server, const struct chain_work *work,
+                    const struct content *before, const struct content *after);
+void oracle_refused(struct world *w, unsigned server, const struct chain_work *work);
+void oracle_finished(struct world *w, unsigned server, unsigned shard, unsigned chunk);
+void oracle_resolved(struct world *w, unsigned shard, unsigned chunk, struct content *content);
+void oracle_torn(struct world *w, unsigned shard, unsigned chunk, uint64_t value);
+void oracle_acked(struct world *w, unsigned server, const struct client *client, int status,
+                  struct chunk_version version);
+void oracle_read(struct world *w, const struct client *client, int status,
+                 const struct content *content);
+void oracle_insync_check(struct world *w, unsigned shard);
+void oracle_authority(struct world *w, unsigned shard, unsigned server);
+void oracle_end(struct world *w);
+
+#endif

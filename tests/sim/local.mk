@@ -1,0 +1,32 @@
+# Simulators of the pure rooms.
+check_PROGRAMS += %D%/sim-raft
+%C%_sim_raft_SOURCES = \
+    %D%/raft_sim.c %D%/raft_sim.h \
+    %D%/raft_sim_client.c \
+    %D%/raft_sim_disk.c \
+    %D%/raft_sim_fault.c \
+    %D%/raft_sim_node.c \
+    %D%/raft_sim_oracle.c \
+    %D%/raft_sim_world.c
+%C%_sim_raft_LDADD = metaserver/raft/libraft.a $(BASE_LIBS)
+EXTRA_DIST += %D%/plants.sh
+# tests/sim
+
+# Measures the hash ring at full size: make sim-ring
+EXTRA_PROGRAMS += %D%/sim-ring
+%C%_sim_ring_SOURCES = %D%/ring_sim.c
+%C%_sim_ring_LDADD = $(RING_LIBS)
+sim-ring: %D%/sim-ring$(EXEEXT)
+	%D%/sim-ring$(EXEEXT)
+.PHONY: sim-ring
+# Chain simulator.
+check_PROGRAMS += tests/sim/sim-chain
+tests_sim_sim_chain_SOURCES = \
+    tests/sim/chain_sim.c tests/sim/chain_sim.h \
+    tests/sim/chain_sim_client.c \
+    tests/sim/chain_sim_leader.c \
+    tests/sim/chain_sim_oracle.c \
+    tests/sim/chain_sim_server.c \
+    tests/sim/chain_sim_store.c
+tests_sim_sim_chain_LDADD = $(CHAIN_LIBS)
+EXTRA_DIST += tests/sim/chain_plants.sh

@@ -1,0 +1,9 @@
+/* The suites of test-chunkserver. */
+#ifndef CAIRN_TESTS_UNIT_CHUNKSERVER_SUITES_H
+#define CAIRN_TESTS_UNIT_CHUNKSERVER_SUITES_H
+
+#include "tests/unit/chunkserver/fixture.h"
+
+extern CU_TestInfo view_tests[], option_tests[], life_tests[], cluster_tests[], load_tests[];
+
+#endif

@@ -1,0 +1,98 @@
+/* The worker pool and its strands. */
+#include <stdatomic.h>
+#include <string.h>
+#include <time.h>
+
+#include "common/net/work.h"
+#include "tests/unit/common/net/fixture.h"
+
+enum { THREADS = 4, WORKS = 4000, KEYS = 10 };
+
+static struct item {
+    struct work work;
+    unsigned key, number;
+} items[WORKS];
+static unsigned run_next[KEYS]; /* touched by one worker at a time, or TSan complains */
+static unsigned done_next[KEYS], done_count, disordered_done;
+static atomic_uint disordered_runs, runs;
+
+static void run_item(struct work *work)
+{
+    struct item *item = CONTAINER_OF(work, struct item, work);
+    if (run_next[item->key] != item->number)
+        atomic_fetch_add(&disordered_runs, 1);
+    run_next[item->key] = item->number + 1;
+    work->status = -(int)item->key - 1;
+}
+
+static void item_done(struct work *work)
+{
+    struct item *item = CONTAINER_OF(work, struct item, work);
+    disordered_done += done_next[item->key] != item->number;
+    done_next[item->key] = item->number + 1;
+    CU_ASSERT_EQUAL(work->status, -(int)item->key - 1);
+    done_count++;
+}
+
+/* Works with one key run one at a time, in order, and are done in that order. */
+static void strands_keep_order(void)
+{
+    struct work_pool *pool = work_pool_create(f.loop, THREADS, WORKS);
+    memset(run_next, 0, sizeof run_next);
+    memset(done_next, 0, sizeof done_next);
+    done_count = disordered_done = 0;
+    atomic_store(&disordered_runs, 0);
+    for (unsigned i = 0; i < WORKS; i++) {
+        items[i] = (struct item){
+            .work = {.run = run_item, .done = item_done}, .key = i % KEYS, .number = i / KEYS};
+        CU_ASSERT_EQUAL(work_submit_ordered(pool, 1000 + i % KEYS, &items[i].work), 0);
+    }
+    CU_ASSERT(wait_for(&done_count, WORKS));
+    CU_ASSERT_EQUAL(disordered_done, 0);
+    CU_ASSERT_EQUAL(atomic_load(&disordered_runs), 0);
+    CU_ASSERT_EQUAL(work_pool_pending(pool), 0);
+    work_pool_destroy(pool);
+}
+
+static void run_slowly(struct work *work)
+{
+    struct timespec pause = {.tv_nsec = 20000000};
+    (void)work;
+    (void)nanosleep(&pause, NULL);
+    atomic_fetch_add(&runs, 1);
+}
+
+static void count_done(struct work *work)
+{
+    (void)work;
+    done_count++;
+}
+
+/* Slow works without a key overlap; the queue limit refuses; destroy finishes what was taken. */
+static void limit_and_destroy(void)
+{
+    struct work_pool *pool = work_pool_create(f.loop, THREADS, 8);
+    struct work works[9];
+    done_count = 0;
+    atomic_store(&runs, 0);
+    uint64_t start_ms = loop_now_ms();
+    for (int i = 0; i < 9; i++) {
+        works[i] = (struct work){.run = run_slowly, .done = count_done};
+        CU_ASSERT_EQUAL(work_submit(pool, &works[i]), i < 8 ? 0 : -ERR_LIMIT);
+    }
+    work_pool_destroy(pool);
+    CU_ASSERT_EQUAL(done_count, 8);
+    CU_ASSERT_EQUAL(atomic_load(&runs), 8);
+    CU_ASSERT(loop_now_ms() - start_ms < 8 * 20);
+}
+
+#define TESTS(T)          \
+    T(strands_keep_order) \
+    T(limit_and_destroy)
+static CU_TestInfo tests[] = {
+#define T(name) {#name, name},
+    TESTS(T)
+#undef T
+        CU_TEST_INFO_NULL};
+extern CU_SuiteInfo suite_work;
+CU_SuiteInfo suite_work = {"net/work", NULL, NULL, fixture_setup, fixture_teardown, tests};

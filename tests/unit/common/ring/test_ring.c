@@ -1,0 +1,197 @@
+/* The hash ring: stability, balance, distinct hosts, replacements. */
+#include "tests/unit/common/ring/shard_fixture.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "common/base/check.h"
+#include "common/ring/ring.h"
+
+enum { TARGETS = 100, SHARDS = 2048, COPIES = 3 };
+
+static char hosts[TARGETS][16];
+
+static void make_targets(struct ring_target *targets, unsigned per_host)
+{
+    for (uint32_t i = 0; i < TARGETS; i++) {
+        (void)snprintf(hosts[i], sizeof hosts[i], "h%u", i / per_host);
+        targets[i] = (struct ring_target){i + 1, fixture_uuid(i + 1), hosts[i], RING_WEIGHT_MEAN};
+    }
+}
+
+/* The shard of a chunk never changes: these values are on disks. */
+static void shard_of_chunk_is_fixed(void)
+{
+    uint8_t key[12] = {0x34, 0x12, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0}, digest[SHA1_SIZE];
+    checksum_sha1(key, sizeof key, digest);
+    uint32_t top = (uint32_t)digest[0] << 8 | digest[1];
+    CU_ASSERT_EQUAL(ring_shard_of_chunk(0x1234, 5, 65536), top);
+    CU_ASSERT_EQUAL(ring_shard_of_chunk(0x1234, 5, 1024), top >> 6);
+    CU_ASSERT_EQUAL(ring_shard_of_chunk(0x1234, 5, 1), 0);
+}
+
+/* The order in which targets are given does not matter. */
+static void order_does_not_matter(void)
+{
+    static struct ring_target targets[TARGETS];
+    static uint32_t a[SHARDS * COPIES], b[SHARDS * COPIES];
+    make_targets(targets, 1);
+    struct ring *r = ring_create(targets, TARGETS);
+    CU_ASSERT_EQUAL(ring_form(r, SHARDS, COPIES, a), 0);
+    ring_destroy(r);
+    for (unsigned i = 0; i < TARGETS / 2; i++) {
+        struct ring_target swap = targets[i];
+        targets[i] = targets[TARGETS - 1 - i];
+        targets[TARGETS - 1 - i] = swap;
+    }
+    r = ring_create(targets, TARGETS);
+    CU_ASSERT_EQUAL(ring_form(r, SHARDS, COPIES, b), 0);
+    ring_destroy(r);
+    CU_ASSERT_EQUAL(memcmp(a, b, sizeof a), 0);
+}
+
+/* Bounded load: no target above 1.06 of the mean; no two slots of a chain on one host. */
+static void load_is_bounded_and_hosts_distinct(void)
+{
+    static struct ring_target targets[TARGETS];
+    static uint32_t ids[SHARDS * COPIES];
+    unsigned load[TARGETS + 1] = {0}, shared = 0, most = 0;
+    make_targets(targets, 2);
+    struct ring *r = ring_create(targets, TARGETS);
+    CU_ASSERT_EQUAL(ring_form(r, SHARDS, COPIES, ids), 0);
+    for (uint32_t i = 0; i < SHARDS * COPIES; i++) {
+        load[ids[i]]++;
+        most = load[ids[i]] > most ? load[ids[i]] : most;
+        for (uint32_t j = i / COPIES * COPIES; j < i; j++)
+            shared += (ids[i] - 1) / 2 == (ids[j] - 1) / 2;
+    }
+    CU_ASSERT_EQUAL(shared, 0);
+    CU_ASSERT_TRUE((double)most * TARGETS / (SHARDS * COPIES) <= 1.06);
+    ring_destroy(r);
+}
+
+/* With fewer hosts than copies the targets are distinct at least; with fewer targets it fails. */
+static void too_few_hosts(void)
+{
+    struct ring_target targets[3];
+    uint32_t ids[8 * 3];
+    for (uint32_t i = 0; i < 3; i++)
+        targets[i] = (struct ring_target){i + 1, fixture_uuid(i), i < 2 ? "a" : "b", 1000};
+    struct ring *r = ring_create(targets, 3);
+    CU_ASSERT_EQUAL(ring_form(r, 8, 3, ids), 0);
+    for (unsigned i = 0; i < 8; i++)
+        CU_ASSERT_EQUAL(ids[i * 3] + ids[i * 3 + 1] + ids[i * 3 + 2], 6);
+    CU_ASSERT_EQUAL(ring_form(r, 8, 2, ids), 0);
+    for (unsigned i = 0; i < 8; i++)
+        CU_ASSERT_TRUE(ids[i * 2] == 3 || ids[i * 2 + 1] == 3); /* one on each host */
+    CU_ASSERT_EQUAL(ring_form(r, 8, 4, ids), -ERR_NO_SPACE);
+    ring_destroy(r);
+    r = ring_create(targets, 0);
+    CU_ASSERT_EQUAL(ring_form(r, 8, 1, ids), -ERR_NO_SPACE);
+    ring_destroy(r);
+}
+
+static uint32_t pending_of(const void *arg, uint32_t id)
+{
+    return ((const uint32_t *)arg)[id];
+}
+
+/* The replacement is the least busy of the walk's next ones, on another host where there is one. */
+static void replacement_takes_the_least_busy(void)
+{
+    struct ring_target targets[4];
+    uint32_t pending[5] = {0, 0, 5, 1, 0}, taken[1] = {1}, id = 0;
+    static const char *const names[] = {"a", "b", "c", "a"};
+    for (uint32_t i = 0; i < 4; i++)
+        targets[i] = (struct ring_target){i + 1, fixture_uuid(i), names[i], 1000};
+    struct ring *r = ring_create(targets, 4);
+    CU_ASSERT_EQUAL(ring_replacement(r, 0, taken, 1, pending_of, pending, &id), 0);
+    CU_ASSERT_EQUAL(id, 3);
+    pending[2] = pending[3] = UINT32_MAX;
+    CU_ASSERT_EQUAL(ring_replacement(r, 0, taken, 1, pending_of, pending, &id), 0);
+    CU_ASSERT_EQUAL(id, 4); /* no other host is left */
+    pending[4] = UINT32_MAX;
+    CU_ASSERT_EQUAL(ring_replacement(r, 0, taken, 1, pending_of, pending, &id), -ERR_NO_ENTRY);
+    ring_destroy(r);
+}
+
+static unsigned count_moves(const uint32_t *before, const uint32_t *after, unsigned count)
+{
+    unsigned moves = 0;
+    for (unsigned i = 0; i < count; i++)
+        moves += before[i] != after[i];
+    return moves;
+}
+
+/* A small slice of `make sim-ring`: nothing moves without a cause, a newcomer takes its share and
+ * no more, a loss moves what was lost, spread over many. */
+static void reassignment_moves_little(void)
+{
+    enum { ALL = SHARDS * COPIES };
+    static struct ring_target targets[TARGETS];
+    static uint32_t ids[ALL], after[ALL];
+    unsigned lost = 0, received[TARGETS + 1] = {0}, most = 0;
+    uint32_t newcomer = TARGETS;
+    make_targets(targets, 1);
+    struct ring *r = ring_create(targets, TARGETS - 1);
+    CU_ASSERT_EQUAL(ring_form(r, SHARDS, COPIES, ids), 0);
+    memcpy(after, ids, sizeof ids);
+    CU_ASSERT_EQUAL(ring_reassign(r, SHARDS, COPIES, NULL, 0, after), 0);
+    CU_ASSERT_EQUAL(count_moves(ids, after, ALL), 0);
+    ring_destroy(r);
+
+    r = ring_create(targets, TARGETS);
+    CU_ASSERT_EQUAL(ring_reassign(r, SHARDS, COPIES, &newcomer, 1, after), 0);
+    CU_ASSERT_TRUE(count_moves(ids, after, ALL) <= ALL * 1.25 / TARGETS);
+    CU_ASSERT_TRUE(count_moves(ids, after, ALL) >= ALL * 0.8 / TARGETS);
+    ring_destroy(r);
+
+    r = ring_create(targets + 1, TARGETS - 2); /* without the first one */
+    memcpy(after, ids, sizeof ids);
+    CU_ASSERT_EQUAL(ring_reassign(r, SHARDS, COPIES, NULL, 0, after), 0);
+    for (unsigned i = 0; i < ALL; i++) {
+        lost += ids[i] == 1;
+        if (ids[i] != after[i] && ++received[after[i]] > most)
+            most = received[after[i]];
+        for (unsigned j = i / COPIES * COPIES; j < i; j++)
+            CU_ASSERT_NOT_EQUAL(after[i], after[j]);
+    }
+    CU_ASSERT_TRUE(count_moves(ids, after, ALL) <= lost * 1.05);
+    CU_ASSERT_TRUE(most <= 2); /* 62 slots over 98 targets */
+    ring_destroy(r);
+}
+
+/* Too few targets for the copies: an error, and the assignment is as it was. */
+static void reassignment_needs_enough_targets(void)
+{
+    struct ring_target targets[3];
+    uint32_t ids[8 * 3], before[8 * 3];
+    for (uint32_t i = 0; i < 3; i++)
+        targets[i] = (struct ring_target){i + 1, fixture_uuid(i), "a", 1000};
+    struct ring *r = ring_create(targets, 3);
+    CU_ASSERT_EQUAL(ring_form(r, 8, 3, ids), 0);
+    ring_destroy(r);
+    memcpy(before, ids, sizeof ids);
+    r = ring_create(targets, 2);
+    CU_ASSERT_EQUAL(ring_reassign(r, 8, 3, NULL, 0, ids), -ERR_NO_SPACE);
+    CU_ASSERT_EQUAL(count_moves(ids, before, 8 * 3), 0);
+    ring_destroy(r);
+    r = ring_create(targets, 0);
+    CU_ASSERT_EQUAL(ring_reassign(r, 8, 3, NULL, 0, ids), -ERR_NO_SPACE);
+    ring_destroy(r);
+}
+
+#define TESTS(T)                          \
+    T(reassignment_moves_little)          \
+    T(reassignment_needs_enough_targets)  \
+    T(shard_of_chunk_is_fixed)            \
+    T(order_does_not_matter)              \
+    T(load_is_bounded_and_hosts_distinct) \
+    T(too_few_hosts)                      \
+    T(replacement_takes_the_least_busy)
+static CU_TestInfo tests[] = {
+#define T(name) {#name, name},
+    TESTS(T)
+#undef T
+        CU_TEST_INFO_NULL};
+CU_SuiteInfo suite_ring = {"ring/ring", NULL, NULL, NULL, NULL, tests};

@@ -1,0 +1,8 @@
+/* Runs the tests of the planners. */
+#include "tests/unit/metaserver/cluster/cluster_fixture.h"
+
+int main(int argc, char **argv)
+{
+    CU_SuiteInfo suites[] = {suite_plan, suite_life, CU_SUITE_INFO_NULL};
+    return tap_run(suites, argc, argv);
+}

@@ -1,0 +1,21 @@
+# Unit tests of metaserver.
+check_PROGRAMS += %D%/test-metaserver-store
+%C%_test_metaserver_store_SOURCES = \
+    %D%/store_fixture.c %D%/store_fixture.h \
+    %D%/store_main.c \
+    %D%/test_checkpoint.c \
+    %D%/test_log.c \
+    %D%/test_log_damage.c \
+    %D%/test_log_random.c \
+    %D%/test_log_space.c \
+    %D%/test_vote.c
+%C%_test_metaserver_store_LDADD = $(TEST_LIBS) $(METASTORE_LIBS)
+
+# Starts metaserver/cairn-metaserver of the build folder it is run in.
+check_PROGRAMS += %D%/test-metaserver
+%C%_test_metaserver_SOURCES = \
+    %D%/daemon_fixture.c %D%/daemon_fixture.h \
+    %D%/daemon_main.c \
+    %D%/test_daemon_clients.c \
+    %D%/test_daemon_targets.c
+%C%_test_metaserver_LDADD = $(TEST_LIBS) $(NET_LIBS)

@@ -1,0 +1,238 @@
+/* cairn status, health, server ls. */
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tools/commands.h"
+#include "tools/connect.h"
+#include "tools/health.h"
+#include "tools/text.h"
+
+static json_t *text_json(struct slice s)
+{
+    return json_stringn((const char *)s.data, s.size);
+}
+
+static json_t *number(uint64_t n)
+{
+    return json_integer(n > INT64_MAX ? -1 : (json_int_t)n);
+}
+
+static json_t *metas_json(const struct msg_status_r *s)
+{
+    json_t *list = json_array();
+    struct slice cursor = s->metas.raw;
+    struct rec_meta_status m;
+    while (rec_meta_status_next(&cursor, &m))
+        json_array_append_new(list, json_pack("{s:s#? s:i s:b s:o}", "address", m.address.data,
+                                              (int)m.address.size, "id", (int)m.node, "up", m.up,
+                                              "match_index", number(m.match_index)));
+    return list;
+}
+
+static json_t *targets_json(const struct msg_status_r *s)
+{
+    json_t *list = json_array();
+    struct slice cursor = s->targets.raw;
+    struct rec_target_status t;
+    while (rec_target_status_next(&cursor, &t)) {
+        json_t *row = json_object();
+        json_object_set_new(row, "id", text_json(t.name));
+        json_object_set_new(row, "address", text_json(t.address));
+        json_object_set_new(row, "state", json_string(target_state_name(t.state)));
+        json_object_set_new(row, "slots", number(t.slots));
+        json_object_set_new(row, "slots_in_sync", number(t.slots_in_sync));
+        json_object_set_new(row, "bytes_total", number(t.bytes_total));
+        json_object_set_new(row, "bytes_used", number(t.bytes_used));
+        json_object_set_new(row, "chunks", number(t.chunk_count));
+        json_object_set_new(row, "read_bytes", number(t.read_bytes));
+        json_object_set_new(row, "write_bytes", number(t.write_bytes));
+        json_object_set_new(row, "resync_bytes", number(t.resync_bytes));
+        json_object_set_new(row, "resync_chunks", number(t.resync_chunks));
+        json_object_set_new(row, "crc_errors", number(t.crc_errors));
+        json_object_set_new(row, "blocks_repaired", number(t.blocks_repaired));
+        json_object_set_new(row, "heard_ms",
+                            t.heard_ms == UINT32_MAX ? json_null() : number(t.heard_ms));
+        json_array_append_new(list, row);
+    }
+    return list;
+}
+
+static json_t *status_json(const struct msg_status_r *s, const struct health_report *r)
+{
+    char uuid[UUID_TEXT_SIZE];
+    json_t *hints = json_array();
+    uuid_format(&s->cluster, uuid);
+    for (unsigned i = 0; i < r->line_count; i++)
+        json_array_append_new(hints, json_string(r->lines[i]));
+    json_t *meta = json_pack(
+        "{s:i s:o s:o s:o s:o s:o s:o s:o s:o}", "leader", (int)s->leader, "term", number(s->term),
+        "commit_index", number(s->commit_index), "applied_index", number(s->applied_index),
+        "checkpoint_index", number(s->checkpoint_index), "checkpoint_age_ms",
+        s->checkpoint_age_ms == UINT64_MAX ? json_null() : number(s->checkpoint_age_ms), "files",
+        number(s->file_count), "directories", number(s->directory_count), "bytes",
+        number(s->metadata_bytes));
+    json_t *copies =
+        json_pack("{s:i s:i s:i s:i s:i s:i}", "wanted", s->copies, "shards", (int)s->shard_count,
+                  "full", (int)s->shards_full, "under", (int)s->shards_under, "last_copy",
+                  (int)s->shards_last_copy, "unavailable", (int)s->shards_unavailable);
+    json_t *repair =
+        json_pack("{s:o s:o s:o s:o}", "resync_bytes", number(r->resync_bytes), "resync_chunks",
+                  number(r->resync_chunks), "crc_errors", number(r->crc_errors), "blocks_repaired",
+                  number(r->blocks_repaired));
+    return json_pack("{s:i s:s s:s s:o s:o s:o s:o s:o s:o s:o s:i}", "version", 1, "cluster", uuid,
+                     "health", health_name(r->health), "hints", hints, "meta", meta, "metaservers",
+                     metas_json(s), "copies", copies, "repair", repair, "servers", targets_json(s),
+                     "deletes_pending", number(s->deletes_pending), "clients",
+                     (int)s->session_count);
+}
+
+static void print_json(json_t *take_value)
+{
+    (void)json_dumpf(take_value, stdout, JSON_INDENT(1) | JSON_PRESERVE_ORDER);
+    (void)putchar('\n');
+    json_decref(take_value);
+}
+
+static void print_status(const struct msg_status_r *s, const struct health_report *r)
+{
+    char uuid[UUID_TEXT_SIZE], a[TEXT_SIZE], b[TEXT_SIZE], c[TEXT_SIZE], d[TEXT_SIZE];
+    uuid_format(&s->cluster, uuid);
+    (void)printf("cluster  %s   %s\n", uuid, health_name(r->health));
+    (void)printf("meta     %u/%u up   leader m%u (term %llu)   commit lag %llu   checkpoint %s%s\n",
+                 r->metas_up, r->metas, s->leader, (unsigned long long)s->term,
+                 (unsigned long long)(s->commit_index - s->applied_index),
+                 s->checkpoint_age_ms == UINT64_MAX ? "none since the start"
+                                                    : text_duration(s->checkpoint_age_ms, a),
+                 s->checkpoint_age_ms == UINT64_MAX ? "" : " ago");
+    (void)printf("         %s files  %s directories  metadata %s\n", text_count(s->file_count, a),
+                 text_count(s->directory_count, b), text_bytes(s->metadata_bytes, c));
+    (void)printf("data     %u/%u servers up   raw %s, used %s\n", r->targets_up, r->targets,
+                 text_bytes(r->bytes_total, a), text_bytes(r->bytes_used, b));
+    (void)printf(
+        "copies   %u wanted   shards: full %u   under %u   last-copy %u   unavailable %u\n",
+        s->copies, s->shards_full, s->shards_under, s->shards_last_copy, s->shards_unavailable);
+    (void)printf("repair   resynced %s in %s chunks   checksum errors %s   blocks repaired %s\n",
+                 text_bytes(r->resync_bytes, a), text_count(r->resync_chunks, b),
+                 text_count(r->crc_errors, c), text_count(r->blocks_repaired, d));
+    (void)printf("clients  %u   deletes pending %llu\n", s->session_count,
+                 (unsigned long long)s->deletes_pending);
+    for (unsigned i = 0; i < r->line_count; i++)
+        (void)printf("%s     %s\n", i == 0 ? "note" : "    ", r->lines[i]);
+}
+
+static void print_servers(const struct msg_status_r *s)
+{
+    static const char *const head[] = {"ID",         "ADDRESS",  "STATE", "SLOTS", "IN-SYNC",
+                                       "USED/SIZE",  "CHUNKS",   "READ",  "WRITE", "RESYNC",
+                                       "CRC-ERRORS", "REPAIRED", "HEARD"};
+    enum { COLUMNS = sizeof head / sizeof head[0] };
+    struct text_table table;
+    struct slice cursor = s->targets.raw;
+    struct rec_target_status t;
+    text_table_init(&table, COLUMNS);
+    text_table_row(&table, head);
+    while (rec_target_status_next(&cursor, &t)) {
+        char cell[COLUMNS][2 * TEXT_SIZE + 2], a[TEXT_SIZE], b[TEXT_SIZE];
+        const char *row[COLUMNS];
+        (void)snprintf(cell[0], sizeof cell[0], "%.*s", (int)t.name.size,
+                       (const char *)t.name.data);
+        (void)snprintf(cell[1], sizeof cell[1], "%.*s", (int)t.address.size,
+                       (const char *)t.address.data);
+        (void)snprintf(cell[2], sizeof cell[2], "%s", target_state_name(t.state));
+        (void)snprintf(cell[3], sizeof cell[3], "%u", t.slots);
+        (void)snprintf(cell[4], sizeof cell[4], "%u", t.slots_in_sync);
+        (void)snprintf(cell[5], sizeof cell[5], "%s/%s", text_bytes(t.bytes_used, a),
+                       text_bytes(t.bytes_total, b));
+        (void)snprintf(cell[6], sizeof cell[6], "%s", text_count(t.chunk_count, a));
+        (void)snprintf(cell[7], sizeof cell[7], "%s", text_bytes(t.read_bytes, a));
+        (void)snprintf(cell[8], sizeof cell[8], "%s", text_bytes(t.write_bytes, a));
+        (void)snprintf(cell[9], sizeof cell[9], "%s", text_bytes(t.resync_bytes, a));
+        (void)snprintf(cell[10], sizeof cell[10], "%s", text_count(t.crc_errors, a));
+        (void)snprintf(cell[11], sizeof cell[11], "%s", text_count(t.blocks_repaired, a));
+        (void)snprintf(cell[12], sizeof cell[12], "%s",
+                       t.heard_ms == UINT32_MAX ? "never" : text_duration(t.heard_ms, a));
+        for (unsigned i = 0; i < COLUMNS; i++)
+            row[i] = cell[i];
+        text_table_row(&table, row);
+    }
+    text_table_print(&table);
+    text_table_release(&table);
+}
+
+enum what { WHAT_STATUS, WHAT_SERVERS, WHAT_HEALTH };
+
+static int show_once(struct blocking_client *client, const char *cluster, enum what what, bool json)
+{
+    struct bytes bytes = {0};
+    struct msg_status_r s;
+    struct health_report *r = malloc(sizeof *r);
+    struct err_text why = {""};
+    int code = EXIT_GOOD, status = r ? status_fetch(client, &bytes, &s, &why) : -ERR_NO_MEMORY;
+    if (status != 0) {
+        code = complain(status, "no status from %s (%s)", cluster, why.text);
+    } else {
+        health_judge(&s, r);
+        if (what == WHAT_SERVERS)
+            json ? print_json(targets_json(&s)) : print_servers(&s);
+        else if (json)
+            print_json(status_json(&s, r));
+        else if (what == WHAT_STATUS)
+            print_status(&s, r);
+        else
+            (void)printf("%s\n", health_name(r->health));
+        for (unsigned i = 0; what == WHAT_HEALTH && !json && i < r->line_count; i++)
+            (void)printf("%s\n", r->lines[i]);
+        if (what == WHAT_HEALTH)
+            code = (int)r->health;
+    }
+    bytes_release(&bytes);
+    free(r);
+    return code;
+}
+
+static int show(const struct arguments *a, enum what what)
+{
+    char cluster[CLUSTER_TEXT_MAX];
+    struct blocking_client *client;
+    struct err_text why = {""};
+    unsigned every = 0;
+    bool json = false;
+    int code = cluster_of(a, NULL, cluster);
+    if (code != EXIT_GOOD)
+        return code;
+    if (option_json(a, &json, &why) != 0 ||
+        (what != WHAT_HEALTH && option_given(a, "watch") &&
+         option_number(a, "watch", 2, 1, 3600, &every, &why) != 0))
+        return complain_text(EXIT_USAGE, "%s", why.text);
+    code = connect_to(cluster, false, &client);
+    if (code != EXIT_GOOD)
+        return code;
+    do {
+        if (every && isatty(STDOUT_FILENO))
+            (void)printf("\033[H\033[2J");
+        code = show_once(client, cluster, what, json);
+        (void)fflush(stdout);
+        if (every)
+            (void)sleep(every);
+    } while (every);
+    (void)blocking_stop(client);
+    return code;
+}
+
+int command_status(const struct arguments *a)
+{
+    return show(a, WHAT_STATUS);
+}
+
+int command_health(const struct arguments *a)
+{
+    return show(a, WHAT_HEALTH);
+}
+
+int command_server_ls(const struct arguments *a)
+{
+    return show(a, WHAT_SERVERS);
+}

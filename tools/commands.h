@@ -1,0 +1,13 @@
+/* Every command of `cairn`; the table is in main.c. */
+#ifndef CAIRN_TOOLS_COMMANDS_H
+#define CAIRN_TOOLS_COMMANDS_H
+
+#include "tools/command.h"
+
+command_fn command_status, command_health, command_server_ls;
+command_fn command_mount, command_umount;
+command_fn command_dev_up, command_dev_down, command_dev_status, command_dev_kill,
+    command_dev_start;
+command_fn command_ls, command_stat, command_cat, command_mkdir, command_rm, command_mv, command_cp;
+
+#endif

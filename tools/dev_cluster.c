@@ -1,0 +1,237 @@
+/* The folder of a cluster on one machine: layout, configuration files, free ports. */
+#include "tools/dev_cluster.h"
+
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/base/conf.h"
+
+#define DEV_OPTIONS(X)                                               \
+    X(cluster, uuid, TEXT, "", 0, 0, "cluster id")                   \
+    X(cluster, copies, NUMBER, "2", 1, 5, "copies of every chunk")   \
+    X(cluster, meta, NUMBER, "3", 1, DEV_META_MAX, "metaservers")    \
+    X(cluster, chunk, NUMBER, "4", 1, DEV_CHUNK_MAX, "chunkservers") \
+    X(cluster, meta_port, NUMBER, "7001", 1, 65000, "port of m1")    \
+    X(cluster, chunk_port, NUMBER, "7101", 1, 65000, "port of c1")   \
+    X(cluster, mount, TEXT, "", 0, 0, "mount point")
+struct dev_options {
+    DEV_OPTIONS(CONF_FIELD)
+};
+#define ROW(...) CONF_ROW(struct dev_options, __VA_ARGS__)
+static const struct conf_option dev_table[] = {DEV_OPTIONS(ROW)};
+enum { DEV_TABLE_SIZE = sizeof dev_table / sizeof dev_table[0] };
+
+static int write_text(const char *path, const char *text, struct err_text *why)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    size_t size = strlen(text);
+    if (fd < 0 || write(fd, text, size) != (ssize_t)size || fsync(fd) != 0) {
+        int status = err_set(ERR_IO, why, "cannot write %.180s: %s", path, strerror(errno));
+        if (fd >= 0)
+            (void)close(fd);
+        return status;
+    }
+    (void)close(fd);
+    return 0;
+}
+
+static int make_folder(const char *path, struct err_text *why)
+{
+    struct stat st;
+    if (mkdir(path, 0755) == 0 || (errno == EEXIST && stat(path, &st) == 0 && S_ISDIR(st.st_mode)))
+        return 0;
+    return err_set(ERR_IO, why, "cannot make the folder %.180s: %s", path, strerror(errno));
+}
+
+static void path_in(const struct dev_cluster *c, char ret_path[DEV_PATH_MAX + 64],
+                    const char *folder, const char *file)
+{
+    (void)snprintf(ret_path, DEV_PATH_MAX + 64, "%s/%s%s%s", c->folder, folder, *file ? "/" : "",
+                   file);
+}
+
+/* ---- cluster.ini ---- */
+
+static int save(const struct dev_cluster *c, struct err_text *why)
+{
+    char path[DEV_PATH_MAX + 64], text[DEV_PATH_MAX + 512], uuid[UUID_TEXT_SIZE];
+    uuid_format(&c->uuid, uuid);
+    (void)snprintf(text, sizeof text,
+                   "; made by `cairn dev up`\n[cluster]\nuuid = %s\ncopies = %u\nmeta = %u\n"
+                   "chunk = %u\nmeta_port = %u\nchunk_port = %u\nmount = %s\n",
+                   uuid, c->copies, c->meta_count, c->chunk_count, c->meta_port, c->chunk_port,
+                   c->mount);
+    path_in(c, path, "cluster.ini", "");
+    return write_text(path, text, why);
+}
+
+int dev_cluster_load(const char *folder, struct dev_cluster *ret_cluster, struct err_text *why)
+{
+    struct dev_cluster c = {0};
+    struct dev_options values = {0};
+    struct conf_command command;
+    char path[DEV_PATH_MAX + 64], program[] = "cairn", option[] = "--config";
+    if (!realpath(folder, c.folder))
+        return err_set(ERR_NO_ENTRY, why, "%.180s: %s", folder, strerror(errno));
+    path_in(&c, path, "cluster.ini", "");
+    if (access(path, R_OK) != 0)
+        return err_set(ERR_NO_ENTRY, why,
+                       "%.120s holds no cluster; make one with: cairn dev up --dir %.60s", folder,
+                       folder);
+    char *argv[] = {program, option, path, NULL};
+    /* cluster.ini is the truth here: a variable meant for a daemon must not change it. */
+    for (size_t i = 0; i < DEV_TABLE_SIZE; i++) {
+        char variable[64] = "CAIRN_";
+        for (size_t at = 6, k = 0; dev_table[i].key[k] && at < sizeof variable - 1; at++, k++)
+            variable[at] = (char)toupper((unsigned char)dev_table[i].key[k]);
+        (void)unsetenv(variable);
+    }
+    int status = conf_load(dev_table, DEV_TABLE_SIZE, &values, 3, argv, &command, why);
+    if (status == 0 && uuid_parse(values.uuid, &c.uuid) != 0)
+        status = err_set(ERR_CONFIG, why, "%.180s: uuid is malformed", path);
+    if (status == 0) {
+        c.copies = (unsigned)values.copies;
+        c.meta_count = (unsigned)values.meta;
+        c.chunk_count = (unsigned)values.chunk;
+        c.meta_port = (unsigned)values.meta_port;
+        c.chunk_port = (unsigned)values.chunk_port;
+        (void)snprintf(c.mount, sizeof c.mount, "%s", values.mount);
+        *ret_cluster = c;
+    }
+    conf_release(dev_table, DEV_TABLE_SIZE, &values);
+    return status;
+}
+
+int dev_cluster_set_mount(struct dev_cluster *c, const char *mount, struct err_text *why)
+{
+    if (!realpath(mount, c->mount)) {
+        int problem = errno;
+        c->mount[0] = '\0';
+        return err_set(ERR_NO_ENTRY, why, "mount point %.180s: %s", mount, strerror(problem));
+    }
+    return save(c, why);
+}
+
+/* ---- making one ---- */
+
+static bool port_is_free(unsigned port)
+{
+    int one = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons((uint16_t)port),
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    if (fd < 0)
+        return false;
+    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    bool is_free = bind(fd, (struct sockaddr *)&address, sizeof address) == 0;
+    (void)close(fd);
+    return is_free;
+}
+
+/* The first of `count` free ports in a row, trying `first` and then every 200th behind it. */
+static unsigned free_ports(unsigned first, unsigned count)
+{
+    for (unsigned base = first; base + count < 32000; base += 200) {
+        unsigned good = 0;
+        while (good < count && port_is_free(base + good))
+            good++;
+        if (good == count)
+            return base;
+    }
+    return 0;
+}
+
+static int write_metaserver(const struct dev_cluster *c, unsigned number, struct err_text *why)
+{
+    char folder[DEV_NAME_MAX], path[DEV_PATH_MAX + 64], text[2 * DEV_PATH_MAX + 1024];
+    char peers[DEV_META_MAX * 32] = "", uuid[UUID_TEXT_SIZE];
+    for (unsigned i = 0, at = 0; i < c->meta_count; i++)
+        at += (unsigned)snprintf(peers + at, sizeof peers - at, "%s%u=127.0.0.1:%u", i ? "," : "",
+                                 i + 1, c->meta_port + i);
+    uuid_format(&c->uuid, uuid);
+    dev_daemon_name((struct dev_daemon){DEV_META, number}, folder);
+    path_in(c, path, folder, "");
+    int status = make_folder(path, why);
+    (void)snprintf(text, sizeof text,
+                   "; made by `cairn dev up`; see cairn-metaserver --help\n[node]\nid = %u\n"
+                   "cluster = %s\ndata = %s/data\n[net]\nlisten = 127.0.0.1:%u\npeers = %s\n"
+                   "[cluster]\ncopies = %u\ninitial_targets = %u\ndown_out = 10s\n",
+                   number, uuid, path, c->meta_port + number - 1, peers, c->copies, c->chunk_count);
+    path_in(c, path, folder, "metaserver.conf");
+    return status != 0 ? status : write_text(path, text, why);
+}
+
+static int write_chunkserver(const struct dev_cluster *c, unsigned number, struct err_text *why)
+{
+    char folder[DEV_NAME_MAX], path[DEV_PATH_MAX + 64], text[2 * DEV_PATH_MAX + 1024];
+    char metas[DEV_META_MAX * 32] = "", uuid[UUID_TEXT_SIZE];
+    for (unsigned i = 0, at = 0; i < c->meta_count; i++)
+        at += (unsigned)snprintf(metas + at, sizeof metas - at, "%s127.0.0.1:%u", i ? "," : "",
+                                 c->meta_port + i);
+    uuid_format(&c->uuid, uuid);
+    dev_daemon_name((struct dev_daemon){DEV_CHUNK, number}, folder);
+    path_in(c, path, folder, "");
+    int status = make_folder(path, why);
+    (void)snprintf(
+        text, sizeof text,
+        "; made by `cairn dev up`; see cairn-chunkserver --help\n[node]\nname = c%u\n"
+        "cluster = %s\ndata = %s/data\n; every dev chunkserver counts as a host of its own\n"
+        "host = c%u\n[net]\nlisten = 127.0.0.1:%u\nmetaservers = %s\n"
+        "[store]\nreserve_per_mille = 10\n",
+        number, uuid, path, number, c->chunk_port + number - 1, metas);
+    path_in(c, path, folder, "chunkserver.conf");
+    return status != 0 ? status : write_text(path, text, why);
+}
+
+static int write_addresses(const struct dev_cluster *c, struct err_text *why)
+{
+    char path[DEV_PATH_MAX + 64], text[DEV_META_MAX * 32] = "";
+    for (unsigned i = 0, at = 0; i < c->meta_count; i++)
+        at += (unsigned)snprintf(text + at, sizeof text - at, "127.0.0.1:%u\n", c->meta_port + i);
+    path_in(c, path, "metaservers", "");
+    return write_text(path, text, why);
+}
+
+int dev_cluster_make(const char *folder, const struct dev_cluster *wanted,
+                     struct dev_cluster *ret_cluster, struct err_text *why)
+{
+    struct dev_cluster c = *wanted;
+    char path[DEV_PATH_MAX + 64];
+    if (c.copies > c.chunk_count)
+        return err_set(ERR_CONFIG, why, "%u copies need at least %u chunkservers, not %u", c.copies,
+                       c.copies, c.chunk_count);
+    int status = make_folder(folder, why);
+    if (status != 0)
+        return status;
+    if (!realpath(folder, c.folder))
+        return err_set(ERR_IO, why, "%.180s: %s", folder, strerror(errno));
+    c.uuid = uuid_make();
+    c.meta_port = free_ports(7001, c.meta_count);
+    c.chunk_port = free_ports(7101, c.chunk_count);
+    if (c.meta_port == 0 || c.chunk_port == 0)
+        return err_set(ERR_ADDRESS_IN_USE, why,
+                       "no free ports between 7001 and 32000 on 127.0.0.1");
+    for (unsigned i = 1; status == 0 && i <= c.meta_count; i++)
+        status = write_metaserver(&c, i, why);
+    for (unsigned i = 1; status == 0 && i <= c.chunk_count; i++)
+        status = write_chunkserver(&c, i, why);
+    path_in(&c, path, "mount", "");
+    if (status == 0)
+        status = make_folder(path, why);
+    if (status == 0)
+        status = write_addresses(&c, why);
+    if (status == 0)
+        status = save(&c, why); /* last: a folder with cluster.ini is whole */
+    if (status == 0)
+        *ret_cluster = c;
+    return status;
+}

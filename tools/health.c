@@ -1,0 +1,98 @@
+/* What a status means for a person. */
+#include "tools/health.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+const char *health_name(enum health health)
+{
+    static const char *const names[] = {"HEALTH_OK", "HEALTH_WARN", "HEALTH_ERR"};
+    return names[health];
+}
+
+const char *target_state_name(uint8_t state)
+{
+    static const char *const names[] = {"?", "up", "down", "out", "failed"};
+    return state <= TARGET_FAILED ? names[state] : "?";
+}
+
+static void __attribute__((format(printf, 3, 4)))
+add(struct health_report *r, enum health health, const char *format, ...)
+{
+    va_list args;
+    if (health > r->health)
+        r->health = health;
+    if (r->line_count == HEALTH_LINES_MAX)
+        return;
+    va_start(args, format);
+    (void)vsnprintf(r->lines[r->line_count++], HEALTH_LINE_MAX, format, args);
+    va_end(args);
+}
+
+static void judge_metas(const struct msg_status_r *s, struct health_report *r)
+{
+    struct slice cursor = s->metas.raw;
+    struct rec_meta_status m;
+    while (rec_meta_status_next(&cursor, &m)) {
+        r->metas++;
+        r->metas_up += m.up;
+        if (!m.up)
+            add(r, HEALTH_WARN,
+                "META_DOWN  m%u (%.*s) does not answer; start it: cairn dev start, or its service",
+                m.node, (int)m.address.size, (const char *)m.address.data);
+    }
+    if (s->checkpoint_error.size)
+        add(r, HEALTH_ERR,
+            "CHECKPOINT_FAILED  %.*s; the log grows until one succeeds: make room or mend the disk",
+            (int)s->checkpoint_error.size, (const char *)s->checkpoint_error.data);
+}
+
+static void judge_targets(const struct msg_status_r *s, struct health_report *r)
+{
+    struct slice cursor = s->targets.raw;
+    struct rec_target_status t;
+    while (rec_target_status_next(&cursor, &t)) {
+        r->targets++;
+        r->targets_up += t.state == TARGET_UP;
+        r->bytes_total += t.bytes_total;
+        r->bytes_used += t.bytes_used;
+        r->resync_bytes += t.resync_bytes;
+        r->resync_chunks += t.resync_chunks;
+        r->crc_errors += t.crc_errors;
+        r->blocks_repaired += t.blocks_repaired;
+        if (t.state == TARGET_DOWN)
+            add(r, HEALTH_WARN,
+                "SERVER_DOWN  %.*s (%.*s) does not answer; start it, or leave it: its copies are "
+                "made anew",
+                (int)t.name.size, (const char *)t.name.data, (int)t.address.size,
+                (const char *)t.address.data);
+        if (t.state == TARGET_FAILED)
+            add(r, HEALTH_WARN,
+                "DISK_FAILED  %.*s was taken out, its copies are made anew; replace its disk",
+                (int)t.name.size, (const char *)t.name.data);
+        if (t.bytes_total && t.bytes_used > t.bytes_total / 20 * 19)
+            add(r, HEALTH_WARN,
+                "NEARLY_FULL  %.*s is over 95 %% full; delete files or add a server",
+                (int)t.name.size, (const char *)t.name.data);
+    }
+}
+
+void health_judge(const struct msg_status_r *s, struct health_report *ret_report)
+{
+    struct health_report *r = ret_report;
+    memset(r, 0, sizeof *r);
+    judge_metas(s, r);
+    judge_targets(s, r);
+    if (s->shards_unavailable)
+        add(r, HEALTH_ERR,
+            "UNAVAILABLE  %u shards have their last good copy on a dead server; start that server",
+            s->shards_unavailable);
+    if (s->shards_under)
+        add(r, HEALTH_WARN,
+            "UNDER_REPLICATED  %u shards have fewer than all copies in sync; they heal by "
+            "themselves",
+            s->shards_under);
+    if (s->shards_full + s->shards_under + s->shards_unavailable == 0)
+        add(r, HEALTH_WARN, "NOT_FORMED  no shards yet: waiting for chunkservers to register");
+}

@@ -1,0 +1,22 @@
+/* What a status means for a person: OK, WARN or ERR, and what to do. Pure. */
+#ifndef CAIRN_TOOLS_HEALTH_H
+#define CAIRN_TOOLS_HEALTH_H
+
+#include "common/wire/codec.h"
+
+enum health { HEALTH_OK, HEALTH_WARN, HEALTH_ERR };
+enum { HEALTH_LINES_MAX = 16, HEALTH_LINE_MAX = 240 };
+
+struct health_report {
+    enum health health;
+    unsigned line_count;
+    char lines[HEALTH_LINES_MAX][HEALTH_LINE_MAX]; /* "CODE  what, impact; what to do" */
+    unsigned metas_up, metas, targets_up, targets;
+    uint64_t bytes_total, bytes_used, resync_bytes, resync_chunks, crc_errors, blocks_repaired;
+};
+
+void health_judge(const struct msg_status_r *s, struct health_report *ret_report);
+const char *health_name(enum health health);
+const char *target_state_name(uint8_t state);
+
+#endif

@@ -1,0 +1,22 @@
+# tools: the cairn command. A library of its own for the tests.
+noinst_LIBRARIES += %D%/libtools.a
+%C%_libtools_a_SOURCES = \
+    %D%/cmd_cp.c \
+    %D%/cmd_dev.c \
+    %D%/cmd_file.c \
+    %D%/cmd_mount.c \
+    %D%/cmd_status.c \
+    %D%/command.c %D%/command.h %D%/commands.h \
+    %D%/connect.c %D%/connect.h \
+    %D%/copy.c %D%/copy.h %D%/copy_file.c \
+    %D%/dev_cluster.c %D%/dev_cluster.h %D%/dev_process.c \
+    %D%/health.c %D%/health.h \
+    %D%/place.c %D%/place.h \
+    %D%/text.c %D%/text.h
+TOOLS_LIBS = %D%/libtools.a $(CLIENT_LIBS) $(JANSSON_LIBS)
+
+dist_man1_MANS = docs/man/cairn.1
+
+bin_PROGRAMS += %D%/cairn
+%C%_cairn_SOURCES = %D%/main.c
+%C%_cairn_LDADD = $(TOOLS_LIBS)
