@@ -17,8 +17,8 @@ import sys
 f = open(sys.argv[1], 'r+b'); f.seek(4096 + int(sys.argv[2])); b = f.read(1); f.seek(-1, 1); f.write(bytes([b[0] ^ 4]))
 P
 }
-at=500000 # another block in each copy: whichever copy is read, one is bad and the other is good
-for file in $files; do flip "$file" $at; at=$((at + 1000000)); done
+at=500000 # neighbouring blocks, one in each copy: whichever copy a read of that range takes, it meets a bad one
+for file in $files; do flip "$file" $at; at=$((at + 4096)); done
 for i in 1 2 3 4; do cold > /dev/null; check "read $i is right" cmp "$work/a" "$M/a"; done
 repaired() { [ "$(status_value repair.blocks_repaired)" -ge 1 ]; }
 check "the copy is repaired and counted" wait_for 20 repaired
