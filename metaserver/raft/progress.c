@@ -52,7 +52,7 @@ void raft_progress_reset(struct raft_progress *p, uint64_t next_index, uint64_t 
     p->state = RAFT_PROGRESS_PROBE;
     p->match_index = 0;
     p->next_index = next_index;
-    p->sequence_first = 0;
+    p->sequence_first = p->sequence_match = p->sequence_alive = 0;
     p->probe_out = p->notice_out = false;
     p->snapshot_index = p->snapshot_term = 0;
     p->heard_ms = now_ms;
@@ -85,7 +85,14 @@ void raft_progress_snapshot(struct raft *r, struct raft_progress *p)
     p->snapshot_term = r->snapshot_term;
 }
 
-bool raft_progress_match(struct raft_progress *p, uint64_t match_index)
+void raft_progress_forget(const struct raft *r, struct raft_progress *p)
+{
+    p->match_index = 0;
+    p->sequence_match = r->sequence;
+    p->sequence_alive = r->sequence + 1;
+}
+
+bool raft_progress_match(const struct raft *r, struct raft_progress *p, uint64_t match_index)
 {
 #ifdef PLANT_R8
     if (match_index == p->match_index)
@@ -97,6 +104,7 @@ bool raft_progress_match(struct raft_progress *p, uint64_t match_index)
     if (match_index <= p->match_index)
         return false; /* R8: late and repeated answers take nothing back */
     p->match_index = match_index;
+    p->sequence_match = r->sequence;
     if (p->next_index <= match_index)
         p->next_index = match_index + 1;
     return true;

@@ -57,6 +57,8 @@ struct raft_progress {
     enum raft_progress_state state;
     uint64_t match_index, next_index;
     uint64_t sequence_first; /* older requests belong to an earlier state: rejects are stale */
+    uint64_t sequence_match; /* newest request when match_index was last raised */
+    uint64_t sequence_alive; /* answers to older requests come from a log that is lost */
     bool probe_out;          /* PROBE: wait for the answer or the next heartbeat */
     bool notice_out;         /* SNAPSHOT: the same */
     uint64_t snapshot_index, snapshot_term; /* SNAPSHOT: what the peer was told to fetch */
@@ -184,7 +186,10 @@ void raft_progress_reset(struct raft_progress *p, uint64_t next_index, uint64_t 
 void raft_progress_probe(struct raft *r, struct raft_progress *p, uint64_t next_index);
 void raft_progress_replicate(struct raft *r, struct raft_progress *p);
 void raft_progress_snapshot(struct raft *r, struct raft_progress *p);
-bool raft_progress_match(struct raft_progress *p, uint64_t match_index); /* true: it moved */
+/* True: it moved. */
+bool raft_progress_match(const struct raft *r, struct raft_progress *p, uint64_t match_index);
+/* The peer no longer holds what it acknowledged in this term: its disk was replaced. */
+void raft_progress_forget(const struct raft *r, struct raft_progress *p);
 bool raft_inflight_full(const struct raft *r, const struct raft_progress *p);
 void raft_inflight_add(struct raft_progress *p, uint64_t index_last, uint64_t bytes);
 void raft_inflight_free_to(struct raft_progress *p, uint64_t index);

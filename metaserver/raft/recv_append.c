@@ -152,9 +152,21 @@ static bool reject_is_stale(const struct raft_progress *p, const struct raft_mes
                                            : m->prev_index >= p->next_index;
 }
 
+/* Whoever acknowledged an index keeps it for the rest of the term. One that denies it in answer to
+ * a request that was made after the acknowledgement had arrived has lost its log: a disk was
+ * replaced while this leader led. Without this it would be taken for stale until the next term. */
+static bool has_lost_log(const struct raft_progress *p, const struct raft_message *m)
+{
+    return m->prev_index > 0 && m->prev_index <= p->match_index && m->sequence > p->sequence_match;
+}
+
 static void on_reject(struct raft *r, struct raft_progress *p, const struct raft_message *m)
 {
-    if (p->state == RAFT_PROGRESS_SNAPSHOT || reject_is_stale(p, m))
+    if (p->state == RAFT_PROGRESS_SNAPSHOT)
+        return;
+    if (has_lost_log(p, m))
+        raft_progress_forget(r, p);
+    else if (reject_is_stale(p, m))
         return;
     uint64_t limit = least(m->log_index, m->prev_index - 1);
     uint64_t next = raft_log_find_term(&r->log, limit, m->log_term) + 1;
@@ -170,7 +182,7 @@ static void on_reject(struct raft *r, struct raft_progress *p, const struct raft
 static void on_success(struct raft *r, struct raft_progress *p, const struct raft_message *m)
 {
     uint64_t term = 0;
-    bool moved = raft_progress_match(p, m->match_index);
+    bool moved = raft_progress_match(r, p, m->match_index);
     raft_inflight_free_to(p, m->match_index);
     switch (p->state) {
     case RAFT_PROGRESS_PROBE:
@@ -195,6 +207,8 @@ void raft_on_append_reply(struct raft *r, const struct raft_message *m)
     if (r->role != RAFT_LEADER)
         return;
     struct raft_progress *p = raft_member(r, m->from);
+    if (m->sequence < p->sequence_alive)
+        return;
     p->heard_ms = r->now_ms;
     p->heard = true;
     if (m->sent_ms > p->lease_ms)

@@ -63,6 +63,37 @@ static void late_answers(void)
     CU_ASSERT_EQUAL(status().peers[0].next_index, 4);
 }
 
+/* R9: a disk replaced while the leader leads. The empty log that comes back under the old number is
+ * filled from its start, counts for nothing meanwhile, and what it said before is not believed. */
+static void lost_log_is_filled_again(void)
+{
+    restart(3, 1, 0, "1");
+    lead();
+    CU_ASSERT_EQUAL(propose(1), 0);
+    persist();
+    CU_ASSERT_EQUAL(answer(2, 3), 0);
+    CU_ASSERT_EQUAL(update.commit_index, 3);
+    CU_ASSERT_EQUAL(tick(200), 0);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(sent(RAFT_MSG_APPEND, 2));
+    uint64_t asked = sent(RAFT_MSG_APPEND, 2)->sequence;
+    CU_ASSERT_EQUAL(refuse(2, 0, 0), 0);
+    CU_ASSERT_EQUAL(status().peers[0].match_index, 0);
+    CU_ASSERT_EQUAL(status().peers[0].state, RAFT_PROGRESS_PROBE);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(sent(RAFT_MSG_APPEND, 2));
+    CU_ASSERT_EQUAL(sent(RAFT_MSG_APPEND, 2)->log_index, 0);
+    CU_ASSERT_EQUAL(sent(RAFT_MSG_APPEND, 2)->entry_count, 3);
+    CU_ASSERT_EQUAL(receive((struct raft_message){.kind = RAFT_MSG_APPEND_REPLY,
+                                                  .from = 2,
+                                                  .term = 2,
+                                                  .match_index = 3,
+                                                  .sequence = asked}),
+                    0);
+    CU_ASSERT_EQUAL(status().peers[0].match_index, 0);
+    CU_ASSERT_EQUAL(tick(200), 0);
+    CU_ASSERT_EQUAL(answer(2, 3), 0);
+    CU_ASSERT_EQUAL(status().peers[0].match_index, 3);
+}
+
 /* A refusal moves back over a whole term at once. */
 static void fast_back_off(void)
 {
@@ -249,6 +280,7 @@ static void transfer(void)
     T(own_ack_waits_for_the_disk)        \
     T(append_in_parallel_with_the_write) \
     T(late_answers)                      \
+    T(lost_log_is_filled_again)          \
     T(fast_back_off)                     \
     T(impossible_answers)                \
     T(flow_window)                       \
