@@ -97,8 +97,9 @@ struct file_data *file_data_get(struct client_file *f)
     fd->fail_floor = UINT64_MAX;
     map_init(&fd->windows, prng_next(&f->c->prng));
     map_init(&fd->chunks, prng_next(&f->c->prng));
-    struct list *lists[] = {&fd->windows_unsent, &fd->sender_node, &fd->dirty_node, &fd->flushes,
-                            &fd->waiting,        &fd->resizes,     &fd->reads,      &fd->fetches};
+    struct list *lists[] = {&fd->windows_unsent, &fd->windows_full, &fd->sender_node,
+                            &fd->dirty_node,     &fd->flushes,      &fd->waiting,
+                            &fd->resizes,        &fd->reads,        &fd->fetches};
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
         list_init(lists[i]);
     loop_timer_init(&fd->idle_timer, f->c->loop, on_idle, fd);

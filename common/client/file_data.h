@@ -65,7 +65,8 @@ struct window {
     struct file_data *fd;
     uint64_t index; /* offset / WINDOW_SIZE */
     struct list pieces, requests;
-    struct list node; /* in fd->windows_unsent while it has pieces */
+    struct list node;      /* in fd->windows_unsent while it has pieces */
+    struct list full_node; /* in fd->windows_full while they reach its end */
 };
 
 struct write_request {
@@ -95,6 +96,7 @@ struct file_data {
     /* write_buf.c, write_send.c */
     struct map windows;         /* index -> struct window */
     struct list windows_unsent; /* in order of their first piece */
+    struct list windows_full;   /* those of them that may leave before anybody pushes */
     unsigned piece_count;       /* unsent or under way */
     unsigned request_count;
     uint64_t flying_bytes;
@@ -152,6 +154,7 @@ bool write_buf_take_run(struct window *w, bool push, struct list *ret_pieces);
 /* True when all pieces of the file are one unsent run of data: what an fsync sends with
  * CHUNK_WRITE_SYNC. */
 bool write_buf_is_one_run(struct file_data *fd);
+bool write_buf_is_full(const struct window *w); /* its last run reaches its end */
 void piece_free(struct file_data *fd, struct piece *piece);
 void window_tidy(struct window *w); /* frees it when it is empty */
 void write_buf_drop_all(struct file_data *fd);

@@ -48,6 +48,7 @@ static struct window *window_get(struct file_data *fd, uint64_t index)
     list_init(&w->pieces);
     list_init(&w->requests);
     list_init(&w->node);
+    list_init(&w->full_node);
     map_put(&fd->windows, index, w);
     return w;
 }
@@ -57,6 +58,8 @@ void window_tidy(struct window *w)
     struct file_data *fd = w->fd;
     if (list_empty(&w->pieces))
         list_remove(&w->node);
+    if (!write_buf_is_full(w))
+        list_remove(&w->full_node);
     if (list_empty(&fd->windows_unsent))
         list_remove(&fd->dirty_node);
     if (!list_empty(&w->pieces) || !list_empty(&w->requests))
@@ -153,6 +156,8 @@ static void put_in_window(struct file_data *fd, uint64_t offset, struct buf *buf
     }
     if (list_empty(&w->node))
         list_append(&fd->windows_unsent, &w->node);
+    if (list_empty(&w->full_node) && write_buf_is_full(w))
+        list_append(&fd->windows_full, &w->full_node);
     if (list_empty(&fd->dirty_node))
         list_append(&fd->f->c->data->dirty_files, &fd->dirty_node);
 }
@@ -250,21 +255,49 @@ static struct piece *run_end(const struct window *w, struct piece *first)
     return last;
 }
 
+bool write_buf_is_full(const struct window *w)
+{
+    if (list_empty(&w->pieces))
+        return false;
+    const struct piece *last = CONTAINER_OF(w->pieces.previous, struct piece, node);
+    return last->offset + last->size == (w->index + 1) * WINDOW_SIZE;
+}
+
+/* Where the contiguous data that reaches the window's end begins. */
+static struct list *full_run(const struct window *w)
+{
+    struct list *node = w->pieces.previous;
+    const struct piece *first = CONTAINER_OF(node, struct piece, node);
+    while (first->buf && node->previous != &w->pieces) {
+        const struct piece *before = CONTAINER_OF(node->previous, struct piece, node);
+        if (!before->buf || before->offset + before->size != first->offset)
+            break;
+        node = node->previous;
+        first = before;
+    }
+    return node;
+}
+
+static void take(struct piece *first, struct piece *last, struct list *pieces)
+{
+    for (struct list *n = &first->node, *stop = last->node.next; n != stop;) {
+        struct list *next = n->next;
+        list_remove(n);
+        list_append(pieces, n);
+        n = next;
+    }
+}
+
 bool write_buf_take_run(struct window *w, bool push, struct list *ret_pieces)
 {
     list_init(ret_pieces);
-    for (struct list *node = w->pieces.next; node != &w->pieces;) {
+    if (!push && !write_buf_is_full(w))
+        return false; /* without a look at the pieces: there may be hundreds that wait */
+    for (struct list *node = push ? w->pieces.next : full_run(w); node != &w->pieces;) {
         struct piece *first = CONTAINER_OF(node, struct piece, node);
         struct piece *last = run_end(w, first);
-        uint64_t end = last->offset + last->size;
-        bool is_full = end == (w->index + 1) * WINDOW_SIZE;
-        if ((push || is_full) && !touches_request(w, first->offset, end)) {
-            for (struct list *n = &first->node, *stop = last->node.next; n != stop;) {
-                struct list *next = n->next;
-                list_remove(n);
-                list_append(ret_pieces, n);
-                n = next;
-            }
+        if (!touches_request(w, first->offset, last->offset + last->size)) {
+            take(first, last, ret_pieces);
             return true;
         }
         node = last->node.next;

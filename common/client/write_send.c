@@ -280,6 +280,7 @@ static void send_window(struct window *w)
         fd->request_count++;
         start_request(r);
     }
+    window_tidy(w);
 }
 
 void write_send(struct file_data *fd)
@@ -287,14 +288,20 @@ void write_send(struct file_data *fd)
     struct client *c = fd->f->c;
     if (c->closing || c->session.id == 0)
         return; /* nothing leaves without a session: it is opened again, or the data abandoned */
-    LIST_EACH(node, &fd->windows_unsent)
-    {
-        struct window *w = CONTAINER_OF(node, struct window, node);
-        if (!has_room(fd))
-            break;
-        send_window(w);
-        window_tidy(w);
-    }
+    if (fd->push)
+        LIST_EACH(node, &fd->windows_unsent)
+        {
+            if (!has_room(fd))
+                break;
+            send_window(CONTAINER_OF(node, struct window, node));
+        }
+    else
+        LIST_EACH(node, &fd->windows_full)
+        {
+            if (!has_room(fd))
+                break;
+            send_window(CONTAINER_OF(node, struct window, full_node));
+        }
     if (list_empty(&fd->windows_unsent))
         fd->push = fd->sync_next = false;
     else if (c->data->flying_bytes >= ALL_FLYING_MAX && fd->flying_bytes == 0 &&
