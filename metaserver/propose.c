@@ -15,6 +15,7 @@ struct meta_results {
         size_t at, size;
     } items[META_APPLY_MAX];
     uint64_t first;
+    unsigned count; /* items behind it are not set */
     struct bytes bodies;
 };
 
@@ -35,8 +36,9 @@ void meta_results_destroy(struct meta_results *r)
 void meta_begin_results(struct metaserver *m, uint64_t first)
 {
     struct meta_results *r = m->results;
-    for (unsigned i = 0; i < META_APPLY_MAX; i++)
+    for (unsigned i = 0; i < r->count; i++)
         r->items[i].is_set = false;
+    r->count = 0;
     r->first = first;
     bytes_clear(&r->bodies);
 }
@@ -45,6 +47,8 @@ void meta_note_result(struct metaserver *m, uint64_t index, const struct fs_resu
 {
     struct meta_results *r = m->results;
     CHECK(index >= r->first && index - r->first < META_APPLY_MAX);
+    if (index - r->first >= r->count)
+        r->count = (unsigned)(index - r->first) + 1;
     r->items[index - r->first].is_set = true;
     r->items[index - r->first].status = result->status;
     r->items[index - r->first].reply_code = result->code;

@@ -223,6 +223,34 @@ void raft_driver_read(struct raft_driver *d, raft_read_fn *done, void *arg)
 
 /* ---- updates ---- */
 
+enum { FOLLOWER_APPLY_MAX = 256, FOLLOWER_APPLY_MS = 20 };
+
+static void apply_pending(struct raft_driver *d)
+{
+    loop_timer_stop(&d->apply_timer);
+    if (d->apply_upto <= d->applied_index)
+        return;
+    uint64_t first = d->applied_index + 1;
+    d->applied_index = d->apply_upto; /* first: completions may look at it */
+    d->options.ops->apply(d->options.arg, first, d->apply_upto);
+}
+
+static void on_apply_time(void *arg)
+{
+    apply_pending(arg);
+}
+
+/* Nobody waits for what a follower applies: it gathers entries into larger transactions. Whoever
+ * stops being one applies the rest before anything else. */
+static void apply(struct raft_driver *d, uint64_t upto)
+{
+    d->apply_upto = upto;
+    if (d->role != RAFT_FOLLOWER || upto >= d->applied_index + FOLLOWER_APPLY_MAX)
+        apply_pending(d);
+    else if (upto > d->applied_index && !loop_timer_is_running(&d->apply_timer))
+        loop_timer_start_ms(&d->apply_timer, FOLLOWER_APPLY_MS);
+}
+
 static void change_role(struct raft_driver *d, const struct raft_update *u)
 {
     bool has_lost = d->role == RAFT_LEADER && (u->role != RAFT_LEADER || u->term != d->term);
@@ -233,16 +261,9 @@ static void change_role(struct raft_driver *d, const struct raft_update *u)
         release_proposals(d);
         release_reads(d, -ERR_NOT_LEADER);
     }
+    if (d->role != RAFT_FOLLOWER)
+        apply_pending(d);
     d->options.ops->role_changed(d->options.arg, u->role, u->leader, u->term);
-}
-
-static void apply(struct raft_driver *d, uint64_t upto)
-{
-    if (upto <= d->applied_index)
-        return;
-    uint64_t first = d->applied_index + 1;
-    d->applied_index = upto; /* first: completions may look at it */
-    d->options.ops->apply(d->options.arg, first, upto);
 }
 
 static void carry_out(struct raft_driver *d, const struct raft_update *u)
@@ -388,6 +409,7 @@ int raft_driver_create(const struct raft_driver_options *options, struct raft_dr
     list_init(&d->reads);
     map_init(&d->by_index, random_u64());
     loop_timer_init(&d->timer, options->loop, on_timer, d);
+    loop_timer_init(&d->apply_timer, options->loop, on_apply_time, d);
     loop_defer_init(&d->defer, options->loop, on_defer, d);
     raft_writer_start(d);
     d->slow = work_pool_create(options->loop, 1, 64);
@@ -410,6 +432,7 @@ void raft_driver_destroy(struct raft_driver *d)
     release_proposals(d);
     release_reads(d, -ERR_CANCELLED);
     loop_timer_stop(&d->timer);
+    loop_timer_stop(&d->apply_timer);
     loop_defer_cancel(&d->defer);
     for (unsigned i = 0; i < d->peer_count; i++) {
         if (d->peers[i].rpc)

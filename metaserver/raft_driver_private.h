@@ -81,7 +81,8 @@ struct raft_driver {
     uint64_t next_read_id;
 
     uint64_t election_ms;
-    uint64_t applied_index;
+    uint64_t applied_index, apply_upto; /* what is left between them waits: see apply */
+    struct loop_timer apply_timer;
     uint64_t term;
     enum raft_role role;
     uint32_t leader;
