@@ -26,9 +26,9 @@ static json_t *metas_json(const struct msg_status_r *s)
     struct slice cursor = s->metas.raw;
     struct rec_meta_status m;
     while (rec_meta_status_next(&cursor, &m))
-        json_array_append_new(list, json_pack("{s:s#? s:i s:b s:o}", "address", m.address.data,
-                                              (int)m.address.size, "id", (int)m.node, "up", m.up,
-                                              "match_index", number(m.match_index)));
+        json_array_append_new(list, json_pack("{s:o s:i s:b s:o}", "address", text_json(m.address),
+                                              "id", (int)m.node, "up", m.up, "match_index",
+                                              number(m.match_index)));
     return list;
 }
 

@@ -4,6 +4,11 @@
 begin t0001-files
 SIZE=${SIZE_MIB:-256}
 cluster_up
+all_named() { [ "$(status_json | python3 -c "
+import json, sys
+v = json.load(sys.stdin)
+print(*[m['id'] for m in v['metaservers'] if m['up'] and m['address']], *[t['id'] for t in v['servers']])")" = "1 2 3 c1 c2 c3 c4" ]; }
+check "status -o json names all servers" wait_for 10 all_named
 check "cp -r of a real tree" cp -r /usr/include/linux "$M/"
 head -c "${SIZE}M" /dev/urandom > "$work/big"
 check "a large random file" cp "$work/big" "$M/big"
