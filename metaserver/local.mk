@@ -17,7 +17,9 @@ sbin_PROGRAMS += %D%/cairn-metaserver
 %C%_cairn_metaserver_SOURCES = \
     %D%/checkpoint.c \
     %D%/collect.c \
+    %D%/fsck.c \
     %D%/main.c %D%/metaserver.h \
+    %D%/member.c \
     %D%/propose.c \
     %D%/raft_driver.c %D%/raft_driver.h %D%/raft_driver_private.h \
     %D%/raft_fetch.c \
