@@ -99,6 +99,7 @@ static int start_driver(struct metaserver *m, struct err_text *why)
         .self = (uint32_t)m->options.id,
         .peers = m->peers,
         .peer_count = m->peer_count,
+        .source = m->options.listen,
         .identity = &m->identity,
         .table_version = table_version,
         .raft = &raft,

@@ -378,6 +378,7 @@ static void add_peers(struct raft_driver *d)
         peer->address = strdup(o->peers[i].address);
         CHECK(peer->address != NULL);
         struct rpc_peer_options options = {.address = peer->address,
+                                           .source = o->source,
                                            .identity = o->identity,
                                            .table_version = o->table_version,
                                            .arg = o->arg,
@@ -388,6 +389,7 @@ static void add_peers(struct raft_driver *d)
             peer->rpc = rpc_peer_create(o->loop, &options);
     }
     d->options.peers = NULL;
+    d->options.source = NULL;
 }
 
 int raft_driver_create(const struct raft_driver_options *options, struct raft_driver **ret_driver,

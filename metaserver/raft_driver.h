@@ -45,6 +45,7 @@ struct raft_driver_options {
     uint32_t self;
     const struct raft_driver_peer *peers; /* all metaservers, self among them; copied */
     unsigned peer_count;
+    const char *source; /* own listen address: connections to peers come from it; for the call */
     const struct rpc_identity *identity; /* borrowed for the driver's life */
     rpc_table_version_fn *table_version;
     const struct raft_options *raft;

@@ -3,7 +3,7 @@
 #   install-packages.sh build|check
 set -eu
 build="gcc make autoconf automake pkg-config libc6-dev libfuse3-dev fuse3 libevent-dev liblmdb-dev libjansson-dev libinih-dev libcunit1-dev libisal-dev libssl-dev zlib1g-dev"
-check="$build clang-format-14 clang-tidy-14 cppcheck e2fsprogs iproute2 python3 strace procps"
+check="$build clang-format-14 clang-tidy-14 cppcheck e2fsprogs iproute2 nftables python3 strace procps"
 case ${1:-build} in
 build) wanted=$build ;;
 check) wanted=$check ;;

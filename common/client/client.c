@@ -57,6 +57,7 @@ static void make_leader(struct client *c)
     c->leader = rpc_leader_create(c->loop, &(struct rpc_leader_options){
                                                .addresses = addresses,
                                                .address_count = c->cluster.count,
+                                               .source = c->source,
                                                .identity = &c->identity,
                                                .table_version = client_table_version,
                                                .changed = on_leader_changed,
@@ -80,6 +81,7 @@ static struct client *make(struct loop *loop, const struct client_options *optio
     c->cluster = *cluster;
     c->cluster_text = copy_text(options->cluster);
     c->name = options->name ? copy_text(options->name) : default_name();
+    c->source = options->source ? copy_text(options->source) : NULL;
     c->mount = copy_text(options->mount ? options->mount : "");
     c->deadline_ms = options->deadline_ms ? options->deadline_ms : CLIENT_DEADLINE_MS;
     c->attr_ms = options->no_cache ? 0 : options->attr_ms ? options->attr_ms : CLIENT_ATTR_MS;
@@ -206,6 +208,7 @@ static void destroy(struct client *c)
     map_release(&c->files);
     free(c->cluster_text);
     free(c->name);
+    free(c->source);
     free(c->mount);
     c->magic = 0;
     free(c);

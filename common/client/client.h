@@ -48,6 +48,8 @@ struct client_options {
     unsigned deadline_ms; /* 0 = CLIENT_DEADLINE_MS, and so on for the others */
     unsigned connect_ms;
     unsigned attr_ms;
+    const char *source; /* "host:port" in figures: connections to metaservers come from this host;
+                           NULL = the kernel chooses */
     bool no_cache;   /* tools that must see every change: attributes and names are never reused */
     bool no_session; /* admin tools: only client_leader_call and client_statfs may be used */
     uint64_t write_buffer_bytes; /* unflushed data over all files; 0 = 256 MiB; when full,

@@ -97,7 +97,7 @@ struct client {
     uint32_t magic;
     struct loop *loop;
     struct client_start *start; /* client.c: NULL once client_create is answered */
-    char *cluster_text, *name, *mount;
+    char *cluster_text, *name, *mount, *source;
     struct client_cluster cluster;
     unsigned deadline_ms, attr_ms;
     bool no_session, closing;

@@ -78,6 +78,7 @@ struct leader_server *leader_server_add(struct rpc_leader *leader, const char *a
     server->address = strdup(address);
     CHECK(server->address != NULL);
     struct rpc_peer_options options = {.address = address,
+                                       .source = leader->options.source,
                                        .identity = leader->options.identity,
                                        .state = on_state,
                                        .table_version = table_version,

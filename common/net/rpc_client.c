@@ -209,7 +209,8 @@ static void on_connected(void *arg)
 static void connect_to(struct rpc_peer *peer, const struct sock_address *address)
 {
     struct err_text why;
-    int status = sock_connect(address, &peer->fd, &why);
+    const struct sock_address *source = peer->source.size != 0 ? &peer->source : NULL;
+    int status = sock_connect(address, source, &peer->fd, &why);
     if (status) {
         peer->fd = -1;
         peer_down(peer, status, why.text);
@@ -292,6 +293,9 @@ struct rpc_peer *rpc_peer_create(struct loop *loop, const struct rpc_peer_option
     peer->loop = loop;
     peer->options = *options;
     peer->options.address = NULL;
+    peer->options.source = NULL;
+    if (options->source) /* a name, or no address: the kernel chooses */
+        (void)sock_parse_numeric(options->source, &peer->source, NULL);
     peer->address = strdup(options->address);
     CHECK(peer->address != NULL);
     if (!peer->options.queued_bytes_max)

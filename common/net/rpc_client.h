@@ -44,6 +44,8 @@ typedef void rpc_reply_fn(void *arg, struct rpc_reply *reply);
 
 struct rpc_peer_options {
     const char *address; /* "host:port"; copied. A name is resolved anew at each connect */
+    const char *source;  /* "host:port" in figures, of whose host connections come; NULL = the
+                            kernel chooses (sock_connect). Borrowed for the call */
     const struct rpc_identity
         *identity; /* ours; borrowed for the peer's life, read at each connect.
                       While its cluster is zero any cluster is accepted */

@@ -50,6 +50,7 @@ struct rpc_peer {
     struct loop *loop;
     struct rpc_peer_options options; /* with the defaults filled in */
     char *address;
+    struct sock_address source; /* size 0: the kernel chooses */
     struct prng prng;
 
     enum peer_state state;

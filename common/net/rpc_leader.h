@@ -27,6 +27,7 @@ enum { RPC_LEADER_ADDRESSES_MAX = 16 };
 struct rpc_leader_options {
     const char *const *addresses; /* "host:port" each; copied; 1 .. RPC_LEADER_ADDRESSES_MAX */
     unsigned address_count;
+    const char *source; /* as in rpc_peer_options; borrowed for the object's life */
     const struct rpc_identity *identity; /* ours; borrowed for the object's life */
     rpc_table_version_fn *table_version; /* may be NULL: 0 */
     /* The leader's connection was found (its address) or lost (NULL); may be NULL. On the loop. For

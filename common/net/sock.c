@@ -210,7 +210,40 @@ int sock_accept(int listen_fd, int *ret_fd, struct sock_address *ret_from)
     return errno == EAGAIN ? -ERR_BUSY : -ERR_CLOSED;
 }
 
-int sock_connect(const struct sock_address *address, int *ret_fd, struct err_text *why)
+static bool is_wildcard(const struct sock_address *address)
+{
+    if (address->storage.ss_family == AF_INET) {
+        struct sockaddr_in v4;
+        memcpy(&v4, &address->storage, sizeof v4);
+        return v4.sin_addr.s_addr == htonl(INADDR_ANY);
+    }
+    struct sockaddr_in6 v6;
+    memcpy(&v6, &address->storage, sizeof v6);
+    return IN6_IS_ADDR_UNSPECIFIED(&v6.sin6_addr);
+}
+
+static int bind_source(int fd, const struct sock_address *address,
+                       const struct sock_address *source, struct err_text *why)
+{
+    char text[SOCK_TEXT_SIZE];
+    if (!source || source->storage.ss_family != address->storage.ss_family || is_wildcard(source) ||
+        sock_is_loopback(source) != sock_is_loopback(address))
+        return 0;
+    struct sock_address host = *source;
+    sock_format(source, text);
+    if (host.storage.ss_family == AF_INET)
+        ((struct sockaddr_in *)(void *)&host.storage)->sin_port = 0;
+    else
+        ((struct sockaddr_in6 *)(void *)&host.storage)->sin6_port = 0;
+    /* The port is chosen by connect, when the other end is known: many may share one. */
+    set_int(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
+    if (bind(fd, (const struct sockaddr *)&host.storage, host.size) == 0)
+        return 0;
+    return err_set(ERR_UNREACHABLE, why, "cannot connect from %s: %s", text, strerror(errno));
+}
+
+int sock_connect(const struct sock_address *address, const struct sock_address *source, int *ret_fd,
+                 struct err_text *why)
 {
     char text[SOCK_TEXT_SIZE];
     int fd = -1;
@@ -218,6 +251,11 @@ int sock_connect(const struct sock_address *address, int *ret_fd, struct err_tex
     int status = make_socket(address, text, &fd, why);
     if (status)
         return status;
+    status = bind_source(fd, address, source, why);
+    if (status) {
+        (void)close(fd);
+        return status;
+    }
     if (connect(fd, (const struct sockaddr *)&address->storage, address->size) != 0 &&
         errno != EINPROGRESS) {
         int error = errno;

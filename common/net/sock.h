@@ -32,8 +32,11 @@ int sock_listen(const struct sock_address *address, int *ret_fd, struct err_text
  * -ERR_LIMIT when descriptors have run out, another error otherwise. */
 int sock_accept(int listen_fd, int *ret_fd, struct sock_address *ret_from);
 /* Starts a non-blocking connect; it is finished when the socket becomes writable and
- * sock_connect_result returns 0. */
-int sock_connect(const struct sock_address *address, int *ret_fd, struct err_text *why);
+ * sock_connect_result returns 0. The connection comes from the host of `source`, whose port is not
+ * used, so that filters can tell daemons apart; NULL, a wildcard, or one that cannot reach
+ * `address` (another family, loopback on one side only): the kernel chooses. */
+int sock_connect(const struct sock_address *address, const struct sock_address *source, int *ret_fd,
+                 struct err_text *why);
 /* 0 or -ERR_UNREACHABLE with the reason ("connection refused"). */
 int sock_connect_result(int fd, struct err_text *why);
 int sock_local(int fd, struct sock_address *ret_address);

@@ -1,4 +1,5 @@
 /* Addresses and listening. */
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -90,11 +91,60 @@ static void ipv6_serves(void)
     rpc_peer_destroy(peer);
 }
 
-#define TESTS(T)                    \
-    T(addresses_are_parsed)         \
-    T(only_loopback_is_listened_on) \
-    T(a_port_in_use_is_named)       \
-    T(ipv6_serves)
+/* The other end sees the address that a peer is told to come from; one that does not fit the
+ * destination leaves the choice to the kernel. */
+static void connections_come_from_their_source(void)
+{
+    static const struct {
+        const char *source, *seen;
+    } rows[] = {{"127.1.2.3:7001", "127.1.2.3:"}, {"0.0.0.0:7001", "127.0.0.1:"},
+                {"[::1]:7001", "127.0.0.1:"},     {"10.1.2.3:7001", "127.0.0.1:"},
+                {"a.name:7001", "127.0.0.1:"},    {NULL, "127.0.0.1:"}};
+    struct sock_address address, from;
+    struct err_text why = {""};
+    char text[SOCK_TEXT_SIZE];
+    int listening = -1, fd = -1, accepted = -1;
+    CU_ASSERT_EQUAL(sock_parse("127.0.0.1:0", &address, NULL), 0);
+    CU_ASSERT_EQUAL_FATAL(sock_listen(&address, &listening, &why), 0);
+    CU_ASSERT_EQUAL_FATAL(sock_local(listening, &address), 0);
+    for (unsigned i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct sock_address source = {.size = 0};
+        bool known = rows[i].source && sock_parse_numeric(rows[i].source, &source, NULL) == 0;
+        CU_ASSERT_EQUAL_FATAL(sock_connect(&address, known ? &source : NULL, &fd, &why), 0);
+        struct pollfd ready = {.fd = listening, .events = POLLIN};
+        CU_ASSERT_EQUAL_FATAL(poll(&ready, 1, 10000), 1);
+        CU_ASSERT_EQUAL_FATAL(sock_accept(listening, &accepted, &from), 0);
+        sock_format(&from, text);
+        CU_ASSERT_PTR_EQUAL(strstr(text, rows[i].seen), text);
+        (void)close(accepted);
+        (void)close(fd);
+    }
+    (void)close(listening);
+}
+
+/* The same through a peer, as the server knows it. */
+static void a_peer_comes_from_its_source(void)
+{
+    fixture_serve(NULL);
+    struct rpc_peer_options options = {.address = rpc_server_address(f.server),
+                                       .source = "127.3.2.1:7001",
+                                       .identity = &f.client_identity};
+    struct rpc_peer *peer = rpc_peer_create(f.loop, &options);
+    struct outcome o = {0};
+    (void)call(peer, CODE_HOLD, "", 20000, &o);
+    if (wait_for(&f.held_count, 1))
+        CU_ASSERT_EQUAL(strncmp(f.held[0]->remote->address, "127.3.2.1:", 10), 0);
+    CU_ASSERT_EQUAL(f.held_count, 1);
+    rpc_peer_destroy(peer);
+}
+
+#define TESTS(T)                          \
+    T(addresses_are_parsed)               \
+    T(only_loopback_is_listened_on)       \
+    T(a_port_in_use_is_named)             \
+    T(ipv6_serves)                        \
+    T(connections_come_from_their_source) \
+    T(a_peer_comes_from_its_source)
 static CU_TestInfo tests[] = {
 #define T(name) {#name, name},
     TESTS(T)
