@@ -25,6 +25,7 @@ sbin_PROGRAMS += %D%/cairn-metaserver
     %D%/raft_writer.c \
     %D%/server.c \
     %D%/sessions.c \
+    %D%/space.c \
     %D%/start.c \
     %D%/status.c \
     %D%/targets.c

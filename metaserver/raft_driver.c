@@ -129,7 +129,7 @@ static void on_defer(void *arg)
     }
 }
 
-void raft_driver_complete(struct raft_driver *d, uint64_t index, uint64_t term)
+static void complete(struct raft_driver *d, uint64_t index, uint64_t term)
 {
     struct proposal *p = map_remove(&d->by_index, index);
     if (p)
@@ -160,6 +160,15 @@ static void read_end(struct waiting_read *r, int status)
     done(arg, status);
 }
 
+/* A leader whose database has no room answers from what it has applied. That is not stale: all
+ * entries before its own term are in, and nobody was ever told the outcome of a later one, because
+ * only this leader could have told it, and it tells after it applied. */
+static bool is_current(const struct raft_driver *d, uint64_t index)
+{
+    return index <= d->applied_index ||
+           (d->is_stalled && d->role == RAFT_LEADER && d->applied_index >= d->reign_index);
+}
+
 /* A callback may ask for another read: the list is looked at anew after each. */
 static void serve_reads(struct raft_driver *d)
 {
@@ -167,7 +176,7 @@ static void serve_reads(struct raft_driver *d)
     while (node != &d->reads) {
         struct waiting_read *r = CONTAINER_OF(node, struct waiting_read, node);
         node = node->next;
-        if (!r->confirmed || r->index > d->applied_index)
+        if (!r->confirmed || !is_current(d, r->index))
             continue;
         read_end(r, r->status);
         node = d->reads.next;
@@ -205,7 +214,7 @@ bool raft_driver_may_read(struct raft_driver *d)
     if (d->role != RAFT_LEADER || !raft_lease_valid(d->raft, boot_ms()))
         return false;
     raft_status_get(d->raft, &status);
-    return d->applied_index >= status.commit_index;
+    return is_current(d, status.commit_index);
 }
 
 void raft_driver_read(struct raft_driver *d, raft_read_fn *done, void *arg)
@@ -229,6 +238,11 @@ static void change_role(struct raft_driver *d, const struct raft_update *u)
     d->role = u->role;
     d->leader = u->leader;
     d->term = u->term;
+    if (u->role == RAFT_LEADER) {
+        struct raft_status status;
+        raft_status_get(d->raft, &status);
+        d->reign_index = status.last_index;
+    }
     if (has_lost) {
         release_proposals(d);
         release_reads(d, -ERR_NOT_LEADER);
@@ -236,13 +250,83 @@ static void change_role(struct raft_driver *d, const struct raft_update *u)
     d->options.ops->role_changed(d->options.arg, u->role, u->leader, u->term);
 }
 
+/* Completions must not step raft (proposals wait for the end of the iteration): entries would move.
+ */
+static int apply_some(struct raft_driver *d, uint64_t first, uint64_t last)
+{
+    uint64_t terms[RAFT_DRIVER_APPLY_MAX];
+    for (uint64_t i = first; i <= last; i++) {
+        const struct raft_entry *entry = raft_driver_entry(d, i);
+        CHECK(entry != NULL);
+        terms[i - first] = entry->term;
+    }
+    int status = d->options.ops->apply(d->options.arg, first, last);
+    if (status != 0)
+        return status;
+    d->applied_index = last; /* first: completions may look at it */
+    for (uint64_t i = first; i <= last; i++)
+        complete(d, i, terms[i - first]);
+    return 0;
+}
+
+/* What is agreed stays in the log. The ballast is given up for it; the daemon makes it again when
+ * there is room. */
+static void stall(struct raft_driver *d)
+{
+    if (!d->is_stalled)
+        log_error("meta.database_full",
+                  "applied=%llu committed=%llu: no room for the database; waiting for space",
+                  (unsigned long long)d->applied_index, (unsigned long long)d->apply_wanted);
+    d->is_stalled = true;
+    (void)log_store_ballast_release(d->options.log);
+    loop_timer_start_ms(&d->apply_timer, SPACE_RETRY_MS);
+}
+
+static void apply_wanted(struct raft_driver *d)
+{
+    int status = 0;
+    while (status == 0 && d->applied_index < d->apply_wanted) {
+        uint64_t first = d->applied_index + 1, last = d->apply_wanted;
+        if (last - first >= RAFT_DRIVER_APPLY_MAX)
+            last = first + RAFT_DRIVER_APPLY_MAX - 1;
+        status = apply_some(d, first, last);
+    }
+    if (status != 0) {
+        stall(d);
+        return;
+    }
+    if (d->is_stalled)
+        log_info("meta.database_room", "applied=%llu: the database is written again",
+                 (unsigned long long)d->applied_index);
+    d->is_stalled = false;
+    loop_timer_stop(&d->apply_timer);
+}
+
+static void on_apply_timer(void *arg)
+{
+    struct raft_driver *d = arg;
+    apply_wanted(d);
+    serve_reads(d);
+}
+
 static void apply(struct raft_driver *d, uint64_t upto)
 {
-    if (upto <= d->applied_index)
-        return;
-    uint64_t first = d->applied_index + 1;
-    d->applied_index = upto; /* first: completions may look at it */
-    d->options.ops->apply(d->options.arg, first, upto);
+    if (upto > d->apply_wanted)
+        d->apply_wanted = upto;
+    if (!d->is_stalled) /* else the timer's business */
+        apply_wanted(d);
+}
+
+void raft_driver_set_applied(struct raft_driver *d, uint64_t index)
+{
+    d->applied_index = d->apply_wanted = index;
+    d->is_stalled = false;
+    loop_timer_stop(&d->apply_timer);
+}
+
+bool raft_driver_is_stalled(const struct raft_driver *d)
+{
+    return d->is_stalled;
 }
 
 static void carry_out(struct raft_driver *d, const struct raft_update *u)
@@ -338,7 +422,7 @@ static int start(struct raft_driver *d, struct err_text *why)
     event.start.applied_index = o->applied_index;
     event.start.entries = loading.entries;
     event.start.entry_count = loading.count;
-    d->applied_index = o->applied_index;
+    raft_driver_set_applied(d, o->applied_index);
     status = raft_driver_step(d, &event);
     raft_driver_release_entries(loading.entries, loading.count);
     if (status != 0)
@@ -388,6 +472,7 @@ int raft_driver_create(const struct raft_driver_options *options, struct raft_dr
     list_init(&d->reads);
     map_init(&d->by_index, random_u64());
     loop_timer_init(&d->timer, options->loop, on_timer, d);
+    loop_timer_init(&d->apply_timer, options->loop, on_apply_timer, d);
     loop_defer_init(&d->defer, options->loop, on_defer, d);
     raft_writer_start(d);
     d->slow = work_pool_create(options->loop, 1, 64);
@@ -410,6 +495,7 @@ void raft_driver_destroy(struct raft_driver *d)
     release_proposals(d);
     release_reads(d, -ERR_CANCELLED);
     loop_timer_stop(&d->timer);
+    loop_timer_stop(&d->apply_timer);
     loop_defer_cancel(&d->defer);
     for (unsigned i = 0; i < d->peer_count; i++) {
         if (d->peers[i].rpc)
@@ -486,4 +572,19 @@ void raft_driver_transfer(struct raft_driver *d)
     }
     if (event.peer != 0)
         (void)raft_driver_step(d, &event);
+}
+
+void raft_driver_transfer_to(struct raft_driver *d, uint32_t id)
+{
+    struct raft_event event = raft_driver_event(RAFT_EV_TRANSFER);
+    event.peer = id;
+    (void)raft_driver_step(d, &event);
+}
+
+void raft_driver_tell_peers(struct raft_driver *d, uint16_t code, struct slice body)
+{
+    struct rpc_call_options call = {.code = code, .body = body};
+    for (unsigned i = 0; i < d->peer_count; i++)
+        if (d->peers[i].rpc && rpc_peer_is_up(d->peers[i].rpc))
+            (void)rpc_peer_send(d->peers[i].rpc, &call);
 }

@@ -8,6 +8,7 @@
 #include "metaserver/raft_driver.h"
 
 enum {
+    SPACE_RETRY_MS = 500,
     PROPOSAL_BATCH_MAX = 512, /* entries of one raft event */
     PROPOSALS_MAX = 16384,    /* waiting for their turn or for the commit; beyond: -ERR_BUSY */
     PROPOSAL_SIZE_MAX = FRAME_BODY_MAX - 4096, /* with the rest of a message in one frame */
@@ -81,7 +82,10 @@ struct raft_driver {
     uint64_t next_read_id;
 
     uint64_t election_ms;
-    uint64_t applied_index;
+    uint64_t applied_index, apply_wanted;
+    uint64_t reign_index; /* leader: its first entry, the no-op of the term */
+    bool is_stalled;      /* entries after applied_index wait for room, tried by apply_timer */
+    struct loop_timer apply_timer;
     uint64_t term;
     enum raft_role role;
     uint32_t leader;
@@ -91,6 +95,8 @@ struct raft_driver {
 
 /* Steps raft and carries out the update. The event's refusal is returned, nothing else. */
 int raft_driver_step(struct raft_driver *d, const struct raft_event *event);
+/* The state machine was replaced by one that has applied `index`. */
+void raft_driver_set_applied(struct raft_driver *d, uint64_t index);
 struct raft_event raft_driver_event(enum raft_event_kind kind);
 
 /* raft_writer.c */
