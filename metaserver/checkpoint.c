@@ -9,7 +9,12 @@
 #include "common/net/work.h"
 #include "metaserver/metaserver.h"
 
-enum { RETRY_MS = 30000, PART_SIZE = 256 << 10, WAITING_MAX = 16 };
+enum {
+    RETRY_MIN_MS = 5000, /* after a failure; doubled with each further one */
+    RETRY_MAX_MS = 300000,
+    PART_SIZE = 256 << 10,
+    WAITING_MAX = 16,
+};
 
 struct checkpointer {
     struct metaserver *m;
@@ -28,7 +33,8 @@ struct checkpointer {
     struct fs_snapshot *snapshot;
     struct checkpoint_id id;
     struct err_text why;
-    char error[300]; /* of the last one; "" = it succeeded */
+    char error[300];   /* of the last one; "" = it succeeded */
+    uint32_t retry_ms; /* 0 = the last one succeeded */
     uint64_t begun_ms, next_ms;
     bool has_one;    /* a good one is on the disk */
     int64_t done_ms; /* on the clock of loop_now_ms; below 0 when the machine was booted since */
@@ -128,14 +134,19 @@ static void done(struct work *work)
     c->took_ms = (uint32_t)(loop_now_ms() - c->begun_ms);
     if (work->status != 0 && work->status != -ERR_EXISTS) {
         (void)snprintf(c->error, sizeof c->error, "%s: %s", err_text(work->status), c->why.text);
-        c->next_ms = loop_now_ms() + RETRY_MS;
+        c->retry_ms = c->retry_ms == 0                 ? RETRY_MIN_MS
+                      : c->retry_ms > RETRY_MAX_MS / 2 ? RETRY_MAX_MS
+                                                       : c->retry_ms * 2;
+        c->next_ms = loop_now_ms() + c->retry_ms;
         log_error("checkpoint.failed",
-                  "index=%llu error=%s why=\"%s\": the log grows until one succeeds",
-                  (unsigned long long)c->id.index, err_name(work->status), c->why.text);
+                  "index=%llu error=%s why=\"%s\" again_ms=%u: the log grows until one succeeds",
+                  (unsigned long long)c->id.index, err_name(work->status), c->why.text,
+                  c->retry_ms);
         answer_waiting(c, work->status, c->why.text);
         return;
     }
     c->error[0] = '\0';
+    c->retry_ms = 0;
     c->is_forced = false;
     c->has_one = true;
     c->done_ms = (int64_t)loop_now_ms();
@@ -199,6 +210,12 @@ void checkpointer_cancel(struct metaserver *m)
 void checkpointer_force(struct metaserver *m)
 {
     m->checkpointer->is_forced = true;
+}
+
+void checkpointer_hurry(struct metaserver *m)
+{
+    if (m->checkpointer->error[0])
+        m->checkpointer->next_ms = loop_now_ms();
 }
 
 void checkpointer_tick(struct metaserver *m)

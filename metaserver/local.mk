@@ -24,9 +24,10 @@ sbin_PROGRAMS += %D%/cairn-metaserver
     %D%/raft_driver.c %D%/raft_driver.h %D%/raft_driver_private.h \
     %D%/raft_fetch.c \
     %D%/raft_transport.c \
-    %D%/raft_writer.c \
+    %D%/raft_apply.c %D%/raft_writer.c \
     %D%/server.c \
     %D%/sessions.c \
+    %D%/space.c \
     %D%/start.c \
     %D%/status.c \
     %D%/targets.c

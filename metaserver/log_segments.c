@@ -190,11 +190,14 @@ int log_store_ballast_release(struct log_store *store)
 int log_store_ballast_restore(struct log_store *store)
 {
     lock(&store->files_lock);
-    int result = 0;
-    if (!store->ballast_present && store->ballast_size_bytes > 0) {
-        result = log_file_preallocate(store->folder_fd, "ballast", store->ballast_size_bytes);
-        store->ballast_present = result == 0;
-    }
+    bool is_needed = !store->ballast_present && store->ballast_size_bytes > 0;
+    unlock(&store->files_lock);
+    if (!is_needed)
+        return 0;
+    /* Outside the lock: a change of segment must not wait for it. */
+    int result = log_file_preallocate(store->folder_fd, "ballast", store->ballast_size_bytes);
+    lock(&store->files_lock);
+    store->ballast_present = result == 0;
     unlock(&store->files_lock);
     return result;
 }

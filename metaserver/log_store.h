@@ -191,8 +191,8 @@ int log_store_prepare_spare(struct log_store *store);
  * refuse new proposals, go on accepting what is needed to commit. Not on the disk. */
 bool log_store_space_low(const struct log_store *store);
 
-/* Gives the ballast file's space back to the file system / takes it again. Restore:
- * -ERR_NO_SPACE. */
+/* Gives the ballast file's space back to the file system / takes it again. Restore: -ERR_NO_SPACE;
+ * one thread at a time, and it takes tens of ms of writing. */
 int log_store_ballast_release(struct log_store *store);
 int log_store_ballast_restore(struct log_store *store);
 

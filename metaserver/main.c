@@ -55,6 +55,7 @@ static void on_tick(void *arg)
     struct metaserver *m = arg;
     loop_timer_start_ms(&m->tick, META_TICK_MS);
     checkpointer_tick(m);
+    space_tick(m);
     meta_leader_tick(m);
     if (!meta_is_ready(m))
         return;
@@ -144,6 +145,7 @@ static int start(struct metaserver *m, struct err_text *why)
     m->results = meta_results_create();
     m->checkpointer = checkpointer_create(m);
     m->fsck = fsck_create(m);
+    m->space = space_create(m);
     m->collector = collector_create();
     m->planner = planner_create();
     m->plan = calloc(1, sizeof *m->plan);
@@ -163,6 +165,8 @@ static void stop(struct metaserver *m, bool is_clean)
     if (m->server)
         rpc_server_quiesce(m->server);
     checkpointer_destroy(m->checkpointer);
+    m->is_stopping = true;
+    space_destroy(m->space);
     if (m->driver)
         raft_driver_destroy(m->driver); /* answers what waits for it */
     fsck_destroy(m->fsck);              /* after the driver: a read may have waited for it */
@@ -229,6 +233,7 @@ int main(int argc, char **argv)
         return code;
     }
     (void)signal(SIGPIPE, SIG_IGN);
+    list_init(&m.proposals);
     map_init(&m.sessions, random_u64());
     map_init(&m.removing, random_u64());
     map_init(&m.heard, random_u64());

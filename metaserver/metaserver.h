@@ -4,8 +4,9 @@
  *   server.c      requests: who answers what      propose.c     envelopes, holders, answers
  *   sessions.c    who lives, who has what open    targets.c     heartbeats, leases, the planner
  *   collect.c     deleted chunks to chunkservers  checkpoint.c  checkpoints, log trimming
- *   status.c      what `cairn status` shows       raft_*.c      the log's agreement
+ *   status.c      what `cairn status` shows       space.c       room on the disk
  *   member.c      what `cairn meta` asks for      fsck.c        the check of all invariants
+ *   raft_*.c      the log's agreement
  *
  * The volatile parts (opens, heartbeats) belong to the leader's term and are rebuilt by what
  * clients and chunkservers tell a new one. */
@@ -42,6 +43,8 @@
       "silence after which a follower stands; up to twice this")                                   \
     X(store, checkpoint_log, SIZE, "64MiB", 1 << 20, UINT64_MAX, "a checkpoint after so much log") \
     X(store, checkpoint_every, TIME, "10m", 1000, UINT64_MAX, "and at least this often")           \
+    X(store, reserve, SIZE, "64MiB", 0, UINT64_MAX,                                                \
+      "below this nothing new is made; 0 = look not")                                              \
     X(store, database_max, SIZE, "64GiB", 16 << 20, UINT64_MAX, "largest database (address space)")
 
 struct metaserver_options {
@@ -52,7 +55,7 @@ enum {
     LEASE_MARGIN_MS = 500,
     SUSPECT_MS = 1500,
     META_TICK_MS = 100,
-    META_APPLY_MAX = 1024, /* entries of one transaction */
+    META_APPLY_MAX = RAFT_DRIVER_APPLY_MAX, /* entries of one transaction */
 };
 
 struct session_state;
@@ -61,6 +64,7 @@ struct target_heard;
 struct collector;
 struct checkpointer;
 struct fsck;
+struct space;
 
 struct metaserver {
     struct metaserver_options options;
@@ -91,9 +95,10 @@ struct metaserver {
     uint64_t leader_ready_ms; /* all entries of earlier terms are applied since; 0 = not yet */
     int64_t last_time_ns;     /* of commands: never goes back */
 
-    struct map sessions; /* leader: id -> struct session_state */
-    struct map removing; /* leader: inode -> removals under way */
-    struct map heard;    /* leader: target -> struct target_heard */
+    struct list proposals; /* requests that wait for their entry to be applied */
+    struct map sessions;   /* leader: id -> struct session_state */
+    struct map removing;   /* leader: inode -> removals under way */
+    struct map heard;      /* leader: target -> struct target_heard */
     struct planner *planner;
     struct plan *plan;
     unsigned commands_under_way; /* of the planner */
@@ -101,6 +106,7 @@ struct metaserver {
     struct collector *collector;
     struct checkpointer *checkpointer;
     struct fsck *fsck;
+    struct space *space;
 };
 
 /* ---- start.c ---- */
@@ -119,7 +125,7 @@ int meta_parse_peers(struct metaserver *m, struct err_text *why);
 void meta_dispatch(void *arg, struct rpc_request *take_request);
 void meta_server_event(void *arg, enum rpc_server_event event, const struct rpc_remote *remote,
                        int status, const char *why);
-void meta_apply(void *arg, uint64_t first, uint64_t last);
+int meta_apply(void *arg, uint64_t first, uint64_t last);
 void meta_role_changed(void *arg, enum raft_role role, uint32_t leader, uint64_t term);
 void meta_leader_tick(struct metaserver *m);
 /* This leader's state machine is complete: it may answer and plan. */
@@ -129,7 +135,9 @@ uint64_t meta_applied(const struct metaserver *m);
 void meta_refuse(struct metaserver *m, struct rpc_request *take_request);
 
 /* ---- propose.c ---- */
-/* Proposes a client's request; the answer goes out when it is applied. Takes the request. */
+/* Proposes a client's request; the answer goes out when it is applied. Takes the request. While
+ * there is no room it is refused with -ERR_NO_SPACE, but not when it was done before: then it gets
+ * its first answer (R22). */
 void meta_propose_request(struct metaserver *m, struct rpc_request *take_request);
 /* Proposes a command of the leader's own. `done` may be NULL. */
 typedef void meta_command_fn(struct metaserver *m, void *arg, int status);
@@ -198,6 +206,8 @@ void checkpointer_tick(struct metaserver *m);
 /* Somebody asks for one now: answers when one of all that is applied is there. Takes the request.
  */
 void checkpointer_on_request(struct metaserver *m, struct rpc_request *take_request);
+/* There is room again: one that failed is tried now. */
+void checkpointer_hurry(struct metaserver *m);
 struct checkpoint_figures {
     uint64_t index, age_ms; /* age UINT64_MAX = none on disk */
     uint32_t took_ms;
@@ -218,6 +228,14 @@ void fsck_destroy(struct fsck *f); /* NULL is allowed; breaks off a check under 
 void fsck_cancel(struct fsck *f);
 /* Leader. Takes the request. */
 void fsck_on_request(struct metaserver *m, struct rpc_request *take_request);
+/* ---- space.c ---- */
+struct space *space_create(struct metaserver *m);
+void space_destroy(struct space *s); /* NULL is allowed */
+void space_tick(struct metaserver *m);
+void space_on_told(struct metaserver *m, struct rpc_request *take_request);
+/* 0: a change of this kind may be proposed. -ERR_NO_SPACE; -ERR_BUSY while the leadership goes to a
+ * metaserver that has room. */
+int space_refusal(const struct metaserver *m, uint16_t code);
 
 /* ---- status.c ---- */
 /* One row per metaserver; returns how many. Only a leader knows match_index and up of others. */

@@ -104,6 +104,7 @@ static void propose(struct metaserver *m, uint16_t code, uint64_t victim, struct
 /* ---- requests of clients and chunkservers ---- */
 
 struct pending {
+    struct list node; /* of metaserver.proposals */
     struct metaserver *m;
     struct rpc_request *request;
     uint64_t term;           /* in which `removing` was counted */
@@ -150,28 +151,36 @@ static void note_answer(struct metaserver *m, struct pending *p, uint16_t code, 
         targets_registered(m, registered.target, ask.incarnation);
 }
 
+static void answer(struct rpc_request *take_request, int status, uint16_t code, struct slice body)
+{
+    if (status == 0)
+        rpc_reply(take_request, code, body, NULL, 0);
+    else
+        rpc_reply_error(take_request, status, NULL, NULL);
+}
+
 static void on_applied(void *arg, int status, uint64_t index)
 {
     struct pending *p = arg;
     struct metaserver *m = p->m;
-    struct slice body;
-    uint16_t code;
+    struct slice body = {NULL, 0};
+    uint16_t code = 0;
     bool is_same_term = m->is_leader && m->leader_term == p->term;
+    list_remove(&p->node);
     if (p->removes && is_same_term)
         removing_drop(m, p->removes);
     if (status == 0)
         status = find_result(m, index, &code, &body);
     else if (status == -ERR_CLOSED)
         status = -ERR_NOT_LEADER; /* open: the caller asks the next leader with the same number */
-    if (status == 0) {
-        if (is_same_term)
-            note_answer(m, p, code, body);
-        rpc_reply(p->request, code, body, NULL, 0);
-    } else if (status == -ERR_NOT_LEADER) {
+    else if (status == -ERR_NO_SPACE)
+        status = -ERR_BUSY; /* asked again it is judged by refuse(): it may have been done before */
+    if (status == 0 && is_same_term)
+        note_answer(m, p, code, body);
+    if (status == -ERR_NOT_LEADER)
         meta_refuse(m, p->request);
-    } else {
-        rpc_reply_error(p->request, status, NULL, NULL);
-    }
+    else
+        answer(p->request, status, code, body);
     if (p->opens && is_same_term)
         sessions_closed(m, p->session, p->opens, 1);
     free(p);
@@ -211,12 +220,59 @@ static void count_open(struct metaserver *m, struct pending *p)
     sessions_opened(m, p->session, inode);
 }
 
+/* ---- no room ---- */
+
+static bool read_caller(const struct rpc_request *r, struct wire_caller *ret_caller)
+{
+    struct wire_in in = {r->body.data, r->body.data + r->body.size, r->version};
+    return fs_has_caller(r->code) && get_caller(&in, ret_caller);
+}
+
+/* The same request came before, and its entry waits to be applied. */
+static bool is_under_way(struct metaserver *m, const struct rpc_request *request)
+{
+    struct wire_caller asked, other;
+    if (!read_caller(request, &asked))
+        return false;
+    LIST_EACH(node, &m->proposals)
+    {
+        const struct pending *p = CONTAINER_OF(node, struct pending, node);
+        if (read_caller(p->request, &other) && other.session == asked.session &&
+            other.sequence == asked.sequence)
+            return true;
+    }
+    return false;
+}
+
+/* A repeat of what was done must not be told that it failed (R22, R23). All entries of earlier
+ * terms are applied here, and those of this one are in `proposals`. */
+static void refuse(struct metaserver *m, struct rpc_request *take_request, int status)
+{
+    struct fs_result result;
+    if (is_under_way(m, take_request))
+        rpc_reply_error(take_request, -ERR_BUSY, "waits for room on the disk", NULL);
+    else if (fs_has_caller(take_request->code) &&
+             fs_check_request(m->fs, m->view, take_request->code, take_request->body, &result))
+        answer(take_request, result.status, result.code, result.body);
+    else
+        rpc_reply_error(take_request, status,
+                        status == -ERR_NO_SPACE ? "the disks of the metaservers are full" : "",
+                        NULL);
+}
+
 void meta_propose_request(struct metaserver *m, struct rpc_request *take_request)
 {
     struct bytes holders = {0};
+    bool is_clients = fs_has_caller(take_request->code) || take_request->code == MSG_session_open;
+    int refusal = is_clients ? space_refusal(m, take_request->code) : 0;
+    if (refusal != 0) {
+        refuse(m, take_request, refusal);
+        return;
+    }
     struct pending *p = calloc(1, sizeof *p);
     CHECK(p != NULL);
     *p = (struct pending){.m = m, .request = take_request, .term = m->leader_term};
+    list_append(&m->proposals, &p->node);
     uint64_t victim = victim_of(m, take_request);
     if (victim != 0 && victim != FS_VICTIM_NONE) {
         p->removes = victim;

@@ -160,14 +160,23 @@ static void read_end(struct waiting_read *r, int status)
     done(arg, status);
 }
 
+/* A leader whose database has no room answers from what it has applied. That is not stale: all
+ * entries before its own term are in, and nobody was ever told the outcome of a later one, because
+ * only this leader could have told it, and it tells after it applied. */
+static bool is_current(const struct raft_driver *d, uint64_t index)
+{
+    return index <= d->applied_index ||
+           (d->is_stalled && d->role == RAFT_LEADER && d->applied_index >= d->reign_index);
+}
+
 /* A callback may ask for another read: the list is looked at anew after each. */
-static void serve_reads(struct raft_driver *d)
+void raft_driver_serve_reads(struct raft_driver *d)
 {
     struct list *node = d->reads.next;
     while (node != &d->reads) {
         struct waiting_read *r = CONTAINER_OF(node, struct waiting_read, node);
         node = node->next;
-        if (!r->confirmed || r->index > d->applied_index)
+        if (!r->confirmed || !is_current(d, r->index))
             continue;
         read_end(r, r->status);
         node = d->reads.next;
@@ -205,7 +214,7 @@ bool raft_driver_may_read(struct raft_driver *d)
     if (d->role != RAFT_LEADER || !raft_lease_valid(d->raft, boot_ms()))
         return false;
     raft_status_get(d->raft, &status);
-    return d->applied_index >= status.commit_index;
+    return is_current(d, status.commit_index);
 }
 
 void raft_driver_read(struct raft_driver *d, raft_read_fn *done, void *arg)
@@ -223,46 +232,23 @@ void raft_driver_read(struct raft_driver *d, raft_read_fn *done, void *arg)
 
 /* ---- updates ---- */
 
-enum { FOLLOWER_APPLY_MAX = 256, FOLLOWER_APPLY_MS = 20 };
-
-static void apply_pending(struct raft_driver *d)
-{
-    loop_timer_stop(&d->apply_timer);
-    if (d->apply_upto <= d->applied_index)
-        return;
-    uint64_t first = d->applied_index + 1;
-    d->applied_index = d->apply_upto; /* first: completions may look at it */
-    d->options.ops->apply(d->options.arg, first, d->apply_upto);
-}
-
-static void on_apply_time(void *arg)
-{
-    apply_pending(arg);
-}
-
-/* Nobody waits for what a follower applies: it gathers entries into larger transactions. Whoever
- * stops being one applies the rest before anything else. */
-static void apply(struct raft_driver *d, uint64_t upto)
-{
-    d->apply_upto = upto;
-    if (d->role != RAFT_FOLLOWER || upto >= d->applied_index + FOLLOWER_APPLY_MAX)
-        apply_pending(d);
-    else if (upto > d->applied_index && !loop_timer_is_running(&d->apply_timer))
-        loop_timer_start_ms(&d->apply_timer, FOLLOWER_APPLY_MS);
-}
-
 static void change_role(struct raft_driver *d, const struct raft_update *u)
 {
     bool has_lost = d->role == RAFT_LEADER && (u->role != RAFT_LEADER || u->term != d->term);
     d->role = u->role;
     d->leader = u->leader;
     d->term = u->term;
+    if (u->role == RAFT_LEADER) {
+        struct raft_status status;
+        raft_status_get(d->raft, &status);
+        d->reign_index = status.last_index;
+    }
     if (has_lost) {
         release_proposals(d);
         release_reads(d, -ERR_NOT_LEADER);
     }
-    if (d->role != RAFT_FOLLOWER)
-        apply_pending(d);
+    if (d->role != RAFT_FOLLOWER && !d->is_stalled)
+        raft_driver_apply_wanted(d);
     d->options.ops->role_changed(d->options.arg, u->role, u->leader, u->term);
 }
 
@@ -288,8 +274,8 @@ static void carry_out(struct raft_driver *d, const struct raft_update *u)
     if (copy.todo & RAFT_FETCH_SNAPSHOT)
         raft_fetch_start(d, copy.fetch.from, copy.fetch.index, copy.fetch.term);
     if (copy.todo & RAFT_APPLY)
-        apply(d, copy.apply_index);
-    serve_reads(d);
+        raft_driver_apply(d, copy.apply_index);
+    raft_driver_serve_reads(d);
 }
 
 int raft_driver_step(struct raft_driver *d, const struct raft_event *event)
@@ -359,7 +345,7 @@ static int start(struct raft_driver *d, struct err_text *why)
     event.start.applied_index = o->applied_index;
     event.start.entries = loading.entries;
     event.start.entry_count = loading.count;
-    d->applied_index = o->applied_index;
+    raft_driver_set_applied(d, o->applied_index);
     status = raft_driver_step(d, &event);
     raft_driver_release_entries(loading.entries, loading.count);
     if (status != 0)
@@ -411,7 +397,7 @@ int raft_driver_create(const struct raft_driver_options *options, struct raft_dr
     list_init(&d->reads);
     map_init(&d->by_index, random_u64());
     loop_timer_init(&d->timer, options->loop, on_timer, d);
-    loop_timer_init(&d->apply_timer, options->loop, on_apply_time, d);
+    loop_timer_init(&d->apply_timer, options->loop, raft_driver_on_apply_timer, d);
     loop_defer_init(&d->defer, options->loop, on_defer, d);
     raft_writer_start(d);
     d->slow = work_pool_create(options->loop, 1, 64);
@@ -518,4 +504,12 @@ int raft_driver_transfer_to(struct raft_driver *d, uint32_t id)
     struct raft_event event = raft_driver_event(RAFT_EV_TRANSFER);
     event.peer = id;
     return raft_driver_step(d, &event);
+}
+
+void raft_driver_tell_peers(struct raft_driver *d, uint16_t code, struct slice body)
+{
+    struct rpc_call_options call = {.code = code, .body = body};
+    for (unsigned i = 0; i < d->peer_count; i++)
+        if (d->peers[i].rpc && rpc_peer_is_up(d->peers[i].rpc))
+            (void)rpc_peer_send(d->peers[i].rpc, &call);
 }

@@ -18,6 +18,8 @@
 
 struct raft_driver;
 
+enum { RAFT_DRIVER_APPLY_MAX = 1024 }; /* entries of one ops.apply */
+
 struct raft_driver_peer {
     uint32_t id;
     const char *address;
@@ -26,8 +28,9 @@ struct raft_driver_peer {
 /* What the driver calls, on the loop. */
 struct raft_driver_ops {
     /* Entries first..last are committed: apply them in order (raft_driver_entry) and make the
-     * result visible. Own proposals among them are completed by raft_driver_completion. */
-    void (*apply)(void *arg, uint64_t first, uint64_t last);
+     * result visible; own proposals among them are completed afterwards. -ERR_NO_SPACE: nothing of
+     * it was applied, and the same is asked for again later (R21). */
+    int (*apply)(void *arg, uint64_t first, uint64_t last);
     /* role, leader or term changed. */
     void (*role_changed)(void *arg, enum raft_role role, uint32_t leader, uint64_t term);
     /* A checkpoint (index, term) of another node is in the checkpoint store: make a state of it,
@@ -64,19 +67,19 @@ int raft_driver_create(const struct raft_driver_options *options, struct raft_dr
 /* Waits for writes under way. Waiting proposals and reads end with -ERR_CANCELLED. */
 void raft_driver_destroy(struct raft_driver *d);
 
-/* The outcome of a proposal. status 0: it was applied at `index`, the callback comes from inside
- * raft_driver_completion. Otherwise -ERR_NOT_LEADER (nothing happened) or -ERR_CLOSED (open:
- * another leader may still commit it). */
+/* The outcome of a proposal. status 0: it was applied at `index`, and the callback comes before the
+ * next ops.apply. Otherwise nothing happened (-ERR_NOT_LEADER, -ERR_BUSY, -ERR_NO_SPACE, ...), or
+ * -ERR_CLOSED (open: another leader may still commit it). */
 typedef void raft_proposal_fn(void *arg, int status, uint64_t index);
 
 /* Proposes `payload`, bytes of take_buf, at the end of this iteration. Every outcome through the
  * callback, never from inside. */
 void raft_driver_propose(struct raft_driver *d, struct buf *take_buf, struct slice payload,
                          raft_proposal_fn *done, void *arg);
-/* For ops.apply: the entry (valid during ops.apply), and, after it was applied, the completion of
- * the own proposal that it was, if it was one. */
+/* For ops.apply: the entry, valid during ops.apply. */
 const struct raft_entry *raft_driver_entry(struct raft_driver *d, uint64_t index);
-void raft_driver_complete(struct raft_driver *d, uint64_t index, uint64_t term);
+/* Committed entries wait for room in the database. */
+bool raft_driver_is_stalled(const struct raft_driver *d);
 
 /* A linearizable read: `done` with 0 once the state machine holds everything that was committed
  * when the read came; or -ERR_NOT_LEADER, -ERR_BUSY. At once when the lease is valid. */
@@ -101,6 +104,8 @@ void raft_driver_transfer(struct raft_driver *d);
 /* Hands it to this one; whether it takes it shows as a change of role. -ERR_NOT_LEADER,
  * -ERR_INVALID for a stranger or itself, -ERR_BUSY while a transfer is under way. */
 int raft_driver_transfer_to(struct raft_driver *d, uint32_t id);
+/* Sends a one-way frame to every other metaserver that is connected. */
+void raft_driver_tell_peers(struct raft_driver *d, uint16_t code, struct slice body);
 
 /* The two requests that other metaservers send. Both take the request. */
 void raft_driver_on_message(struct raft_driver *d, struct rpc_request *take_request);

@@ -8,6 +8,7 @@
 #include "metaserver/raft_driver.h"
 
 enum {
+    SPACE_RETRY_MS = 500,
     PROPOSAL_BATCH_MAX = 512, /* entries of one raft event */
     PROPOSALS_MAX = 16384,    /* waiting for their turn or for the commit; beyond: -ERR_BUSY */
     PROPOSAL_SIZE_MAX = FRAME_BODY_MAX - 4096, /* with the rest of a message in one frame */
@@ -81,7 +82,9 @@ struct raft_driver {
     uint64_t next_read_id;
 
     uint64_t election_ms;
-    uint64_t applied_index, apply_upto; /* what is left between them waits: see apply */
+    uint64_t applied_index, apply_wanted; /* what is left between them waits: see apply */
+    uint64_t reign_index;                 /* leader: its first entry, the no-op of the term */
+    bool is_stalled; /* entries after applied_index wait for room, tried by apply_timer */
     struct loop_timer apply_timer;
     uint64_t term;
     enum raft_role role;
@@ -92,7 +95,19 @@ struct raft_driver {
 
 /* Steps raft and carries out the update. The event's refusal is returned, nothing else. */
 int raft_driver_step(struct raft_driver *d, const struct raft_event *event);
+/* The state machine was replaced by one that has applied `index`. */
+void raft_driver_set_applied(struct raft_driver *d, uint64_t index);
 struct raft_event raft_driver_event(enum raft_event_kind kind);
+
+/* raft_driver.c */
+/* Answers the own proposal that this entry was, if it was one. */
+void raft_driver_complete(struct raft_driver *d, uint64_t index, uint64_t term);
+void raft_driver_serve_reads(struct raft_driver *d);
+
+/* raft_apply.c */
+void raft_driver_apply(struct raft_driver *d, uint64_t upto);
+void raft_driver_apply_wanted(struct raft_driver *d); /* now, all that is wanted */
+void raft_driver_on_apply_timer(void *arg);
 
 /* raft_writer.c */
 void raft_writer_start(struct raft_driver *d);

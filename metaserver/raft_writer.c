@@ -9,8 +9,6 @@
 #include "common/base/log.h"
 #include "metaserver/raft_driver_private.h"
 
-enum { SPACE_RETRY_MS = 500 };
-
 void raft_driver_die(const char *what, int status)
 {
     log_error("meta.disk_failed",

@@ -222,11 +222,14 @@ void meta_dispatch(void *arg, struct rpc_request *take_request)
 {
     struct metaserver *m = arg;
     uint8_t role = take_request->remote->identity.role;
-    if (take_request->code == MSG_raft_message || take_request->code == MSG_snapshot_fetch) {
+    if (take_request->code == MSG_raft_message || take_request->code == MSG_snapshot_fetch ||
+        take_request->code == MSG_meta_space) {
         if (role != ROLE_META)
             rpc_reply_error(take_request, -ERR_REFUSED, "only for metaservers", NULL);
         else if (take_request->code == MSG_raft_message)
             raft_driver_on_message(m->driver, take_request);
+        else if (take_request->code == MSG_meta_space)
+            space_on_told(m, take_request);
         else
             raft_driver_on_snapshot_fetch(m->driver, take_request);
         return;
@@ -271,9 +274,12 @@ static void after_apply(struct metaserver *m, const struct fs_result *result)
         m->plan_at_ms = 0;
 }
 
-/* One transaction per batch; answers leave after it was kept. */
-static void apply_batch(struct metaserver *m, uint64_t first, uint64_t last)
+/* One transaction per batch; answers leave after it was kept. Without room nothing is kept, the
+ * state is the one before, and the same entries come again: they are in the log (R21). */
+int meta_apply(void *arg, uint64_t first, uint64_t last)
 {
+    struct metaserver *m = arg;
+    meta_begin_results(m, first);
     int status = fs_begin_batch(m->fs);
     for (uint64_t index = first; status == 0 && index <= last; index++) {
         const struct raft_entry *entry = raft_driver_entry(m->driver, index);
@@ -284,6 +290,8 @@ static void apply_batch(struct metaserver *m, uint64_t first, uint64_t last)
             continue;
         }
         status = fs_apply(m->fs, index, entry->term, entry->payload, &result);
+        if (status != 0)
+            break; /* the result is of a disk that failed, not of the command */
         if (result.diverged) {
             log_error("meta.diverged",
                       "index=%llu: this replica's state differs from the others'; move %s away and "
@@ -298,34 +306,11 @@ static void apply_batch(struct metaserver *m, uint64_t first, uint64_t last)
         status = fs_commit_batch(m->fs);
     if (status == 0)
         status = fs_view_renew(m->view);
-    if (status == 0)
-        return;
-    /* The log keeps what was agreed; without room for the database this node can neither answer nor
-     * follow. It ends, and takes the entries up again when it is started with room. */
-    log_error("meta.database", "error=%s: cannot keep the state in %s; make room and start again",
+    if (status == 0 || status == -ERR_NO_SPACE)
+        return status;
+    log_error("meta.database", "error=%s: cannot keep the state in %s; the next start looks again",
               err_name(status), m->database);
     exit(3);
-}
-
-void meta_apply(void *arg, uint64_t first, uint64_t last)
-{
-    struct metaserver *m = arg;
-    while (first <= last) {
-        uint64_t end = last - first >= META_APPLY_MAX ? first + META_APPLY_MAX - 1 : last;
-        uint64_t terms[META_APPLY_MAX];
-        for (uint64_t i = first; i <= end; i++) {
-            const struct raft_entry *entry = raft_driver_entry(m->driver, i);
-            CHECK(entry != NULL);
-            terms[i - first] = entry->term;
-        }
-        meta_begin_results(m, first);
-        apply_batch(m, first, end);
-        /* A completion must not step raft (proposals wait for the end of the iteration): entries
-         * would move and another batch would take the place of these results. */
-        for (uint64_t i = first; i <= end; i++)
-            raft_driver_complete(m->driver, i, terms[i - first]);
-        first = end + 1;
-    }
 }
 
 static void on_init(struct metaserver *m, void *arg, int status)

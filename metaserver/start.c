@@ -52,10 +52,14 @@ static int write_mark(const struct metaserver *m, const char *mark)
 {
     char path[PATH_SIZE];
     path_of(m, path, "database.state");
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
+    /* Over what is there: a start on a full disk must not need a new block (R21). A mark cut short
+     * by a crash equals no other, so the database would be built anew. */
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0640);
     if (fd < 0)
         return err_from_errno(errno);
-    bool written = write(fd, mark, strlen(mark)) == (ssize_t)strlen(mark) && fsync(fd) == 0;
+    ssize_t size = (ssize_t)strlen(mark);
+    bool written =
+        pwrite(fd, mark, (size_t)size, 0) == size && ftruncate(fd, size) == 0 && fsync(fd) == 0;
     (void)close(fd);
     return written ? 0 : -ERR_IO;
 }
@@ -188,6 +192,7 @@ static int build_anew(struct metaserver *m, struct err_text *why)
     struct checkpoint_info infos[CHECKPOINT_LIST_MAX];
     unsigned count = checkpoint_store_list(m->checkpoints, infos);
     int status = -ERR_NO_ENTRY;
+    remove_folder(m->database); /* not to be trusted, and the new one needs the room */
     for (unsigned i = 0; i < count && status != 0; i++) {
         status = meta_fill_database(m, infos[i].id, why);
         if (status == 0)

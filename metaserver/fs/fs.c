@@ -62,6 +62,12 @@ bool fs_is_query(uint16_t code)
     return row && row->answer;
 }
 
+bool fs_has_caller(uint16_t code)
+{
+    const struct row_of_ops *row = find_op(code);
+    return row && row->has_caller;
+}
+
 /* ---- envelope ---- */
 
 void fs_command_encode(const struct fs_command *c, struct bytes *out)

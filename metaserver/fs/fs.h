@@ -79,6 +79,7 @@ void fs_command_encode(const struct fs_command *c, struct bytes *out);
 int fs_command_decode(struct slice envelope, struct fs_command *ret); /* -ERR_PROTOCOL */
 bool fs_is_command(uint16_t code);                                    /* belongs in the log */
 bool fs_is_query(uint16_t code);
+bool fs_has_caller(uint16_t code); /* a command whose body begins with session and sequence */
 
 struct fs_result {
     int status;        /* 0 or negated err: what the reply frame carries */

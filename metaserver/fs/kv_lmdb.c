@@ -1,6 +1,7 @@
 /* The ordered store in one LMDB file. */
 #include <lmdb.h>
 #include <stdlib.h>
+#include <sys/statvfs.h>
 
 #include "common/base/check.h"
 #include "common/base/err.h"
@@ -9,7 +10,7 @@
 
 #include "common/base/banned.h"
 
-enum { READERS_MAX = 126, FILE_MODE = 0640 };
+enum { READERS_MAX = 126, FILE_MODE = 0640, NEARLY_FULL_BYTES = 1 << 20 };
 
 struct lmdb {
     struct kv kv;
@@ -52,6 +53,17 @@ static int error_of(int code)
     default:
         return -ERR_IO;
     }
+}
+
+/* LMDB calls a write that the file system cut short EIO; on a full disk that is what it means. */
+static int write_error_of(const struct lmdb *s, int code)
+{
+    struct statvfs disk;
+    const char *folder = NULL;
+    if (code == EIO && mdb_env_get_path(s->env, &folder) == 0 && statvfs(folder, &disk) == 0 &&
+        (uint64_t)disk.f_bavail * disk.f_frsize < NEARLY_FULL_BYTES)
+        return -ERR_NO_SPACE;
+    return error_of(code);
 }
 
 static MDB_val val_of(struct slice s)
@@ -130,7 +142,7 @@ static int lmdb_commit(struct kv *kv)
 {
     struct lmdb *s = store_of(kv);
     CHECK(s->writer != NULL);
-    int status = error_of(mdb_txn_commit(s->writer->txn));
+    int status = write_error_of(s, mdb_txn_commit(s->writer->txn));
     free(s->writer);
     s->writer = NULL;
     return status;
@@ -164,7 +176,7 @@ static int lmdb_put(struct kv *kv, struct slice key, struct slice value)
     CHECK(s->writer != NULL && key.size <= KV_KEY_SIZE_MAX && value.size <= KV_VALUE_SIZE_MAX);
     MDB_val k = val_of(key), v = val_of(value);
     unsigned flags = is_behind_last(s, key) ? MDB_APPEND : 0;
-    return error_of(mdb_put(s->writer->txn, s->tree, &k, &v, flags));
+    return write_error_of(s, mdb_put(s->writer->txn, s->tree, &k, &v, flags));
 }
 
 static int lmdb_remove(struct kv *kv, struct slice key)
@@ -174,7 +186,7 @@ static int lmdb_remove(struct kv *kv, struct slice key)
     MDB_val k = val_of(key);
     if (slice_equal(key, slice_of(s->last_key, s->last_size)))
         s->last_size = 0;
-    return error_of(mdb_del(s->writer->txn, s->tree, &k, NULL));
+    return write_error_of(s, mdb_del(s->writer->txn, s->tree, &k, NULL));
 }
 
 static int lmdb_read_begin(struct kv *kv, struct kv_view **ret_view)

@@ -1,0 +1,274 @@
+/* Room on the disk of log and database (R21): seen in time, told to the others, acted upon.
+ *
+ *   LOW    less than [store] reserve is free: nothing new gets a name, so that what is there can go
+ *          on being changed and deleted
+ *   SHORT  less than a quarter of it: only what makes room
+ *   NONE   the log has no segment ahead, or the database could not be written: no change at all
+ *
+ * The ballast of the log counts as used, whether or not it had to be given up. A leader that is low
+ * hands over to a metaserver that is not. Nothing here needs a person: when room is back, the next
+ * look says so. Only the log and the database know for sure; this keeps them from the wall. */
+#include <stdlib.h>
+#include <sys/statvfs.h>
+
+#include "common/base/check.h"
+#include "common/base/log.h"
+#include "common/net/work.h"
+#include "metaserver/metaserver.h"
+
+enum {
+    LOOK_MS = 500,
+    PEER_FRESH_MS = 3000,     /* what a peer said is worth so long */
+    HAND_OVER_MS = 3000,      /* between two attempts */
+    HAND_OVER_FOR_MS = 10000, /* so long a change is asked to come again rather than refused */
+};
+
+enum level { LEVEL_OK, LEVEL_LOW, LEVEL_SHORT, LEVEL_NONE, LEVEL_COUNT };
+
+static const char *const level_names[LEVEL_COUNT] = {"ok", "low", "short", "none"};
+
+struct space_peer {
+    uint32_t id;
+    enum level level;
+    uint64_t heard_ms;
+};
+
+struct space {
+    struct metaserver *m;
+    struct work_pool *pool;
+    struct work work;
+    bool is_running;
+    bool is_measured;
+    uint64_t bytes_free; /* without what the ballast shall have */
+    uint64_t look_at_ms;
+    enum level level;
+    struct space_peer peers[RAFT_VOTERS_MAX];
+    uint64_t hand_over_at_ms, low_since_ms;
+};
+
+/* ---- looking ---- */
+
+static void run(struct work *work)
+{
+    struct space *s = CONTAINER_OF(work, struct space, work);
+    struct log_store *log = s->m->log; /* any thread may ask it */
+    uint64_t reserve = s->m->options.reserve;
+    struct log_status status;
+    struct statvfs disk;
+    s->is_measured = statvfs(s->m->options.data, &disk) == 0;
+    if (!s->is_measured)
+        return;
+    uint64_t bytes = (uint64_t)disk.f_bavail * disk.f_frsize;
+    log_store_status(log, &status);
+    /* Only when plenty is left afterwards: it was given up because there was none. */
+    if (!status.ballast_present && reserve > 0 &&
+        bytes > 2 * reserve + LOG_BALLAST_SIZE_DEFAULT + status.segment_size_bytes &&
+        log_store_ballast_restore(log) == 0)
+        bytes -= LOG_BALLAST_SIZE_DEFAULT;
+    else if (!status.ballast_present)
+        bytes -= bytes < LOG_BALLAST_SIZE_DEFAULT ? bytes : LOG_BALLAST_SIZE_DEFAULT;
+    s->bytes_free = bytes;
+}
+
+/* The database's file never shrinks, and its addresses are reserved once. */
+static uint64_t database_left(const struct metaserver *m)
+{
+    struct fs_status counts;
+    fs_get_status(m->fs, &counts);
+    return counts.store_bytes < m->options.database_max
+               ? m->options.database_max - counts.store_bytes
+               : 0;
+}
+
+static enum level judge(const struct space *s)
+{
+    const struct metaserver *m = s->m;
+    uint64_t reserve = m->options.reserve, left = s->bytes_free;
+    uint64_t database = database_left(m), slice = m->options.database_max / 16;
+    if (raft_driver_is_stalled(m->driver) || log_store_space_low(m->log))
+        return LEVEL_NONE;
+    if (reserve == 0)
+        return LEVEL_OK;
+    if (database < slice && database < reserve && database < left)
+        left = database;
+    if (left < reserve / 4)
+        return LEVEL_SHORT;
+    /* A little more to leave than to enter, or the two would alternate. */
+    if (left < reserve || (s->level != LEVEL_OK && left < reserve + reserve / 4))
+        return LEVEL_LOW;
+    return LEVEL_OK;
+}
+
+static void tell(struct space *s)
+{
+    struct bytes body = {0};
+    struct msg_meta_space said = {.node = (uint32_t)s->m->options.id,
+                                  .level = (uint8_t)s->level,
+                                  .bytes_free = s->bytes_free};
+    encode_meta_space(&body, &said);
+    raft_driver_tell_peers(s->m->driver, MSG_meta_space, bytes_slice(&body));
+    bytes_release(&body);
+}
+
+static void change(struct space *s, enum level level)
+{
+    const struct metaserver *m = s->m;
+    unsigned long long left = s->bytes_free >> 20;
+    if (level == LEVEL_OK)
+        log_info("meta.space", "level=ok free_mib=%llu: changes are taken again", left);
+    else if (database_left(m) < s->bytes_free)
+        log_error("meta.space",
+                  "level=%s: the database nearly fills database_max; set a larger one and restart",
+                  level_names[level]);
+    else
+        log_error("meta.space", "level=%s free_mib=%llu: make room on the disk of %s",
+                  level_names[level], left, m->options.data);
+    if (s->level == LEVEL_OK)
+        s->low_since_ms = loop_now_ms();
+    if (level == LEVEL_OK)
+        checkpointer_hurry(s->m); /* one that failed for lack of room need not wait */
+    s->level = level;
+}
+
+/* ---- handing over ---- */
+
+static enum level level_of(const struct space *s, uint32_t id)
+{
+    for (unsigned i = 0; i < RAFT_VOTERS_MAX; i++)
+        if (s->peers[i].id == id && s->peers[i].heard_ms + PEER_FRESH_MS >= loop_now_ms())
+            return s->peers[i].level;
+    return LEVEL_COUNT; /* not heard */
+}
+
+/* 0 = nobody. */
+static uint32_t find_successor(const struct space *s)
+{
+    const struct metaserver *m = s->m;
+    for (unsigned i = 0; i < m->peer_count; i++) {
+        uint32_t id = m->peers[i].id;
+        if (id != m->options.id && level_of(s, id) == LEVEL_OK && raft_driver_hears(m->driver, id))
+            return id;
+    }
+    return 0;
+}
+
+static void hand_over(struct space *s)
+{
+    uint32_t to = find_successor(s);
+    if (to == 0 || loop_now_ms() < s->hand_over_at_ms)
+        return;
+    s->hand_over_at_ms = loop_now_ms() + HAND_OVER_MS;
+    log_warn("meta.space", "level=%s: m%u has room and shall lead", level_names[s->level], to);
+    (void)raft_driver_transfer_to(s->m->driver, to);
+}
+
+static void done(struct work *work)
+{
+    struct space *s = CONTAINER_OF(work, struct space, work);
+    s->is_running = false;
+    if (!s->is_measured || s->m->is_stopping)
+        return;
+    enum level level = judge(s);
+    if (level != s->level)
+        change(s, level);
+    tell(s);
+    if (s->level != LEVEL_OK && raft_driver_is_leader(s->m->driver))
+        hand_over(s);
+}
+
+void space_tick(struct metaserver *m)
+{
+    struct space *s = m->space;
+    /* What log and database found out counts at once. */
+    bool is_late = s->level != LEVEL_NONE &&
+                   (raft_driver_is_stalled(m->driver) || log_store_space_low(m->log));
+    if (s->is_running || (loop_now_ms() < s->look_at_ms && !is_late))
+        return;
+    s->look_at_ms = loop_now_ms() + LOOK_MS;
+    s->is_running = work_submit(s->pool, &s->work) == 0;
+}
+
+void space_on_told(struct metaserver *m, struct rpc_request *take_request)
+{
+    struct msg_meta_space said;
+    struct space_peer *place = NULL;
+    if (decode_meta_space(take_request->body, take_request->version, &said) == 0 &&
+        said.node == take_request->remote->identity.node && said.level < LEVEL_COUNT)
+        for (unsigned i = 0; i < RAFT_VOTERS_MAX && !place; i++)
+            if (m->space->peers[i].id == said.node || m->space->peers[i].id == 0)
+                place = &m->space->peers[i];
+    if (place)
+        *place = (struct space_peer){said.node, (enum level)said.level, loop_now_ms()};
+    rpc_request_drop(take_request);
+}
+
+/* ---- refusing ---- */
+
+/* From this level on a request of this kind is refused. */
+static enum level limit_of(uint16_t code)
+{
+    switch (code) {
+    case MSG_meta_create:
+    case MSG_meta_mknod:
+    case MSG_meta_mkdir:
+    case MSG_meta_symlink:
+    case MSG_meta_link:
+        return LEVEL_LOW;
+    case MSG_meta_commit:
+    case MSG_meta_setattr:
+    case MSG_meta_rename:
+    case MSG_session_open:
+        return LEVEL_SHORT;
+    default:
+        return LEVEL_NONE;
+    }
+}
+
+/* The worst of the leader and of the best majority: without room there nothing can be committed. */
+static enum level level_of_cluster(const struct space *s)
+{
+    const struct metaserver *m = s->m;
+    unsigned count[LEVEL_COUNT] = {0}, with_room = 0;
+    for (unsigned i = 0; i < m->peer_count; i++) {
+        uint32_t id = m->peers[i].id;
+        enum level level = id == m->options.id ? s->level : level_of(s, id);
+        count[level == LEVEL_COUNT ? LEVEL_OK : level]++;
+    }
+    for (unsigned level = LEVEL_OK; level < LEVEL_COUNT; level++) {
+        with_room += count[level];
+        if (with_room > m->peer_count / 2)
+            return (enum level)level > s->level ? (enum level)level : s->level;
+    }
+    return LEVEL_NONE;
+}
+
+int space_refusal(const struct metaserver *m, uint16_t code)
+{
+    const struct space *s = m->space;
+    bool is_stuck = raft_driver_is_stalled(m->driver) || log_store_space_low(m->log);
+    enum level level = is_stuck ? LEVEL_NONE : level_of_cluster(s);
+    if (level < limit_of(code) || level == LEVEL_OK)
+        return 0;
+    bool is_new = s->level == LEVEL_OK || loop_now_ms() < s->low_since_ms + HAND_OVER_FOR_MS;
+    return is_new && find_successor(s) != 0 ? -ERR_BUSY : -ERR_NO_SPACE;
+}
+
+/* ---- life ---- */
+
+struct space *space_create(struct metaserver *m)
+{
+    struct space *s = calloc(1, sizeof *s);
+    CHECK(s != NULL);
+    s->m = m;
+    s->pool = work_pool_create(m->loop, 1, 1);
+    s->work = (struct work){.run = run, .done = done};
+    return s;
+}
+
+void space_destroy(struct space *s)
+{
+    if (!s)
+        return;
+    work_pool_destroy(s->pool);
+    free(s);
+}

@@ -1,0 +1,105 @@
+#!/bin/bash
+# R21: full disks under the metaservers (loop ext4, filled to the last byte): first the leader's, then all three.
+# One that is full hands over; when all are, new names get ENOSPC, reading and deleting go on, a restart works;
+# with room again everything goes on without anybody's help. Nothing that was acknowledged is lost.
+. "$(dirname "$0")/lib.sh"
+begin t0013-meta-full-disk
+. "$(dirname "$0")/metas.sh"
+metas_begin 7860 --checkpoint-log 1MiB
+for i in 1 2 3; do disk_make $i 320M || { echo "ok $test_name # skipped: no loop devices"; trap - EXIT; rm -rf "$work"; exit 0; }; done
+fill() { # to the last byte
+    dd if=/dev/zero of="$work/disk$1/fill" bs=1M > /dev/null 2>&1
+    dd if=/dev/zero of="$work/disk$1/fill2" bs=4k > /dev/null 2>&1
+    sync -f "$work/disk$1"
+}
+drain() { rm -f "$work/disk$1"/fill "$work/disk$1"/fill2; }
+leads_other() { [ -n "$(leader)" ] && [ "$(leader)" != "$1" ]; }
+no_space() { mkdir "$M/x$RANDOM$RANDOM" 2>&1 | grep -q 'No space left on device'; }
+ballast() { [ -e "$work/disk$1/meta/m/log/ballast" ]; }
+
+for i in 1 2 3; do meta_start $i; done
+metas_mount
+mkdir "$M/before"
+
+# Names all the time: what was acknowledged goes to `made`, what failed to `failed`.
+cat > "$work/writer.py" <<'P'
+import errno, os, sys, time
+mount, work, prefix = sys.argv[1:]
+with open(f'{work}/made', 'a') as made, open(f'{work}/failed.{prefix}', 'a') as failed:
+    i = 0
+    while not os.path.exists(f'{work}/stop.{prefix}'):
+        name = f'{prefix}{i}-{"n" * 150}'
+        try:
+            os.mknod(f'{mount}/{name}', 0o10600)
+            made.write(name + '\n'); made.flush()
+        except OSError as e:
+            failed.write(errno.errorcode[e.errno] + '\n'); failed.flush(); time.sleep(0.1)
+        i += 1
+P
+python3 "$work/writer.py" "$M" "$work" a & writer=$!
+wait_for 20 test -s "$work/made"
+first=$(leader)
+fill "$first"
+check "a full leader hands over" wait_for 30 leads_other "$first"
+before=$(wc -l < "$work/made")
+sleep 3
+check "names are made with one full" test "$(wc -l < "$work/made")" -gt "$((before + 10))"
+touch "$work/stop.a"; wait $writer
+check "no writer heard of it" test ! -s "$work/failed.a"
+drain "$first"
+check "its room is seen again" wait_for 30 bash -c "tail -1 <(grep -a meta.space '$work/m$first.log') | grep -q level=ok"
+
+# all three
+python3 "$work/writer.py" "$M" "$work" b & writer=$!
+for i in 1 2 3; do fill $i; done
+check "new names get ENOSPC" wait_for 60 no_space
+check "writers get nothing but ENOSPC" bash -c "sleep 2; ! grep -v ENOSPC '$work/failed.b'"
+check "the leader says what to do" grep -aq 'level=.*make room on the disk' "$work/m$(leader).log"
+check "reading goes on" test -d "$M/before"
+check "listing goes on" bash -c "ls '$M' | grep -q before"
+check "deleting goes on" rmdir "$M/before"
+late=$(( $(leader) % 3 + 1 ))
+meta_end $late 9; : > "$work/m$late.log"; meta_start $late
+check "one starts on its full disk" wait_for 30 grep -aq meta.start "$work/m$late.log"
+check "still ENOSPC" wait_for 30 no_space
+for i in 1 2 3; do drain $i; done
+again() { mkdir "$M/again"; }
+check "with room it goes on by itself" wait_for 60 again
+touch "$work/stop.b"; wait $writer
+
+# the wall itself: nobody looks ahead, so log and database run into it
+for i in 1 2 3; do meta_end $i 9; : > "$work/m$i.log"; done
+for i in 1 2 3; do meta_start $i --reserve 0; done
+check "up again" wait_for 30 mkdir "$M/wall"
+for i in 1 2 3; do fill $i; rm -f "$(data_of $i)/log/ballast"; fill $i; dd if=/dev/zero of="$work/disk$i/fill2" bs=4k conv=notrunc oflag=append > /dev/null 2>&1; done
+writers=()
+for w in c d e f; do python3 "$work/writer.py" "$M" "$work" $w & writers[${#writers[@]}]=$!; done
+hit() { grep -aqE 'meta.database_full|meta.log_full|checkpoint.failed' "$work"/m?.log; }
+check "log, database or checkpoint hit the wall" wait_for 120 hit
+sleep 3
+check "reading goes on at the wall" timeout 20 test -d "$M/wall"
+check "all live on" bash -c "kill -0 ${pid[1]} && kill -0 ${pid[2]} && kill -0 ${pid[3]}"
+grep -ahoE 'meta.database_full|meta.log_full|checkpoint.failed' "$work"/m?.log | sort | uniq -c | sed 's/^/# /'
+for i in 1 2 3; do drain $i; done
+after() { mkdir "$M/after"; }
+check "with room it goes on by itself" wait_for 90 after
+for w in c d e f; do touch "$work/stop.$w"; done
+wait "${writers[@]}"
+echo "# failures at the wall: $(cat "$work"/failed.[c-f] | sort | uniq -c | tr '\n' ' ')"
+
+# every acknowledged name is there, from a fresh start of all, too
+for i in 1 2 3; do meta_end $i 15; done
+for i in 1 2 3; do meta_start $i; done
+check "up once more" wait_for 60 mkdir "$M/last"
+python3 - "$M" "$work" > "$work/lost" <<'P'
+import os, sys
+have = set(os.listdir(sys.argv[1]))
+made = [line.strip() for line in open(sys.argv[2] + '/made')]
+lost = [name for name in made if name not in have]
+print(f'{len(made)} acknowledged names, {len(lost)} lost')
+sys.exit(len(lost) > 0)
+P
+lost=$?
+sed 's/^/# /' "$work/lost"
+check "no acknowledged name is lost" test $lost -eq 0
+for i in 1 2 3; do check "m$i has its ballast again" wait_for 30 ballast $i; done
