@@ -10,8 +10,9 @@ seed=${SEED:-$RANDOM}
 FLIPS=${FLIPS:-12}
 daemon=$build/metaserver/cairn-metaserver
 mount=$build/fuse/cairn-mount
-uuid=10101010-2222-3333-4444-555555555555
-peers=1=127.0.0.1:7851,2=127.0.0.1:7852,3=127.0.0.1:7853
+uuid=10101010-2222-3333-4444-$(printf %012x $$)
+port=$((21000 + $$ % 2000 * 4)) # of its own: another run may be under way
+peers=1=127.0.0.1:$((port + 1)),2=127.0.0.1:$((port + 2)),3=127.0.0.1:$((port + 3))
 declare -A pid
 finish_mine() {
     local code=$?
@@ -28,7 +29,7 @@ finish_mine() {
 trap finish_mine EXIT
 start() {
     "$daemon" --id "$1" --cluster $uuid --data "$work/m$1" --log-file "$work/m$1.log" \
-        --listen 127.0.0.1:785"$1" --peers $peers --shards 8 --checkpoint-log 1MiB \
+        --listen "127.0.0.1:$((port + $1))" --peers $peers --shards 8 --checkpoint-log 1MiB \
         > "$work/m$1.err" 2>&1 &
     pid[$1]=$!
 }
@@ -69,7 +70,7 @@ P
 
 for i in 1 2 3; do start $i; done
 
-"$mount" 127.0.0.1:7851,127.0.0.1:7852,127.0.0.1:7853 "$M" -o attr_timeout=0s,log="$work/mount.log" > "$work/mount.out" 2>&1 || {
+"$mount" "$(echo "$peers" | sed "s/[0-9]=//g")" "$M" -o attr_timeout=0s,log="$work/mount.log" > "$work/mount.out" 2>&1 || {
     tail -3 "$work/mount.out" | sed 's/^/# /'; not_ok "mount"; exit 1; }
 check "names are made" make_names a 800
 

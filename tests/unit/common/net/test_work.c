@@ -14,7 +14,7 @@ static struct item {
 } items[WORKS];
 static unsigned run_next[KEYS]; /* touched by one worker at a time, or TSan complains */
 static unsigned done_next[KEYS], done_count, disordered_done;
-static atomic_uint disordered_runs, runs;
+static atomic_uint disordered_runs, runs, running, running_most;
 
 static void run_item(struct work *work)
 {
@@ -54,11 +54,18 @@ static void strands_keep_order(void)
     work_pool_destroy(pool);
 }
 
-static void run_slowly(struct work *work)
+/* Ends when all threads are in here at once, or after five seconds. */
+static void run_together(struct work *work)
 {
-    struct timespec pause = {.tv_nsec = 20000000};
+    struct timespec pause = {.tv_nsec = 1000000};
+    unsigned now = atomic_fetch_add(&running, 1) + 1;
     (void)work;
-    (void)nanosleep(&pause, NULL);
+    for (unsigned most = atomic_load(&running_most); now > most;)
+        if (atomic_compare_exchange_weak(&running_most, &most, now))
+            break;
+    for (int i = 0; i < 5000 && atomic_load(&running_most) < THREADS; i++)
+        (void)nanosleep(&pause, NULL);
+    atomic_fetch_sub(&running, 1);
     atomic_fetch_add(&runs, 1);
 }
 
@@ -75,15 +82,15 @@ static void limit_and_destroy(void)
     struct work works[9];
     done_count = 0;
     atomic_store(&runs, 0);
-    uint64_t start_ms = loop_now_ms();
+    atomic_store(&running_most, 0);
     for (int i = 0; i < 9; i++) {
-        works[i] = (struct work){.run = run_slowly, .done = count_done};
+        works[i] = (struct work){.run = run_together, .done = count_done};
         CU_ASSERT_EQUAL(work_submit(pool, &works[i]), i < 8 ? 0 : -ERR_LIMIT);
     }
     work_pool_destroy(pool);
     CU_ASSERT_EQUAL(done_count, 8);
     CU_ASSERT_EQUAL(atomic_load(&runs), 8);
-    CU_ASSERT(loop_now_ms() - start_ms < 8 * 20);
+    CU_ASSERT_EQUAL(atomic_load(&running_most), THREADS);
 }
 
 #define TESTS(T)          \
