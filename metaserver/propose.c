@@ -167,6 +167,9 @@ static void on_applied(void *arg, int status, uint64_t index)
     uint16_t code = 0;
     bool is_same_term = m->is_leader && m->leader_term == p->term;
     list_remove(&p->node);
+#ifdef PLANT_R23_NEW
+    status = status == -ERR_CLOSED ? -ERR_BUSY : status; /* as if it had not happened */
+#endif
     if (p->removes && is_same_term)
         removing_drop(m, p->removes);
     if (status == 0)

@@ -12,3 +12,4 @@ check_PROGRAMS += %D%/history-run %D%/history-check
 %C%_history_run_LDADD = $(HISTORY_LIBS) $(CLIENT_LIBS)
 %C%_history_check_SOURCES = %D%/check.c
 %C%_history_check_LDADD = $(HISTORY_LIBS) $(BASE_LIBS)
+EXTRA_DIST += %D%/plants.sh

@@ -5,11 +5,13 @@
  *   --cluster HOST:PORT,...   --out FILE    --dir NAME (made under the root; must not exist)
  *   --seed N                  --ops N (10000, of all clients)      --clients N (8)
  *   --groups N (4)            --think-us N (most pause between two operations; 8000)
- *   --deadline-ms N (20000)   --hasty-ms N (1500; the deadline of the last client)
+ *   --deadline-ms N (20000)   --hasty-ms N (1500; the deadline of the first client)
  *   --source HOST:PORT,... (of the clients in turn; none: the kernel's)
  *
- * Nothing is cached (no_cache), so each answer comes from the leader. A status that does not say
- * for sure what happened is an unknown outcome; one that no operation may have ends the run. */
+ * A quarter of the clients only reads: a change waits for a quorum, so after a moment nobody else
+ * would ask a leader that has lost its followers. Nothing is cached (no_cache), so each answer
+ * comes from the leader. A status that does not say for sure what happened is an unknown outcome;
+ * one that no operation may have ends the run. */
 #include <getopt.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -163,7 +165,7 @@ static bool is_definite(int status)
 
 /* ---- what is done next ---- */
 
-static enum history_kind pick_kind(struct prng *chance)
+static enum history_kind pick_kind(struct prng *chance, bool reads_only)
 {
     static const struct {
         enum history_kind kind;
@@ -172,6 +174,9 @@ static enum history_kind pick_kind(struct prng *chance)
                  {HISTORY_RMDIR, 5},    {HISTORY_LOOKUP, 18}, {HISTORY_GETATTR, 10},
                  {HISTORY_SETATTR, 12}, {HISTORY_LINK, 5},    {HISTORY_RENAME, 10},
                  {HISTORY_LIST, 8}};
+    static const enum history_kind reads[] = {HISTORY_LOOKUP, HISTORY_GETATTR, HISTORY_LIST};
+    if (reads_only)
+        return reads[prng_below(chance, 3)];
     uint64_t number = prng_below(chance, 100);
     unsigned i = 0;
     for (; number >= table[i].weight; i++)
@@ -186,13 +191,13 @@ static void pick(struct worker *w, struct history_op *op)
     struct prng *chance = &w->chance;
     op->client = w->number;
     op->group = (uint32_t)prng_below(chance, run->groups);
-    op->kind = pick_kind(chance);
+    op->kind = pick_kind(chance, w->number >= run->clients - run->clients / 4);
     op->inode = run->known[op->group][prng_below(chance, KNOWN)];
     bool by_inode =
         op->kind == HISTORY_GETATTR || op->kind == HISTORY_SETATTR || op->kind == HISTORY_LINK;
     if (by_inode && op->inode == 0)
-        op->kind = HISTORY_CREATE;
-    if (!by_inode || op->kind == HISTORY_CREATE)
+        op->kind = op->kind == HISTORY_GETATTR ? HISTORY_LOOKUP : HISTORY_CREATE;
+    if (!by_inode || op->kind == HISTORY_CREATE || op->kind == HISTORY_LOOKUP)
         op->inode = 0;
     op->slot = (uint32_t)prng_below(chance, op->kind == HISTORY_LIST ? 2 : HISTORY_SLOTS);
     if (op->kind == HISTORY_RENAME) {
@@ -264,7 +269,7 @@ static int start_clients(struct run *run, struct worker *workers)
         struct client_options options = {
             .cluster = run->cluster,
             .name = "history",
-            .deadline_ms = i + 1 == run->clients ? run->hasty_ms : run->deadline_ms,
+            .deadline_ms = i == 0 ? run->hasty_ms : run->deadline_ms,
             .connect_ms = 30000,
             .no_cache = true,
             .source = run->source_count ? run->sources[i % run->source_count] : NULL};

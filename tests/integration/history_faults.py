@@ -71,8 +71,10 @@ class Cluster:
     def heal(self):
         nft('add table inet cut\ndelete table inet cut\n')
 
-    def cut(self, pairs):
-        rules = '\n'.join(f'ip saddr {a} ip daddr {b} counter drop' for a, b in pairs)
+    def cut(self, pairs, reset=()):
+        """Packets from a to b are lost, for each (a, b); those in `reset` hear of it and go elsewhere."""
+        rules = '\n'.join([f'ip saddr {a} ip daddr {b} ip protocol tcp reject with tcp reset' for a, b in reset] +
+                          [f'ip saddr {a} ip daddr {b} drop' for a, b in pairs])
         nft('table inet cut {\nchain input {\ntype filter hook input priority 0\n' + rules + '\n}\n}\n')
 
     def end(self):
@@ -117,22 +119,26 @@ class Faults:
 
     def pause(self):
         """Longer than the lease (375 ms) and mostly longer than an election takes (0.5 to 1 s). Often
-        short enough that clients still wait for the answer: they leave after one second."""
+        short enough that clients still wait for the answer: they leave after one second. Mostly half
+        of them leave at once, so that there are changes which the paused one has not seen."""
         node = self.victim()
         self.cluster.signal(node, signal.SIGSTOP)
         figures['pauses'] += 1
-        self.wait(self.chance.choice((self.chance.uniform(0.4, 0.8), self.chance.uniform(0.7, 1.3),
-                                      self.chance.uniform(1.0, 2.5))))
+        if self.chance.random() < 0.7:
+            self.cluster.cut([], [(CLIENTS[1], address(node))])
+        self.wait(self.chance.choice((self.chance.uniform(0.4, 0.8), self.chance.uniform(0.7, 1.1),
+                                      self.chance.uniform(0.7, 1.1), self.chance.uniform(1.0, 2.5))))
         self.cluster.signal(node, signal.SIGCONT)
+        self.cluster.heal()
 
     def cut(self):
         node = self.victim()
         me, others = address(node), [address(i) for i in NODES if i != node]
         there, back = [(me, o) for o in others], [(o, me) for o in others]
         away = lambda client: [(me, client), (client, me)]
+        reset = [(CLIENTS[1], me)] if self.chance.random() < 0.6 else []
         pairs = self.chance.choice((
-            there + back,                                  # alone, all clients still reach it
-            there + back + away(CLIENTS[1]),               # with half of the clients
+            there + back, there + back, there + back,      # alone; clients still reach it, or half of them
             there + back + away(CLIENTS[1]),
             there + back + away(CLIENTS[0]) + away(CLIENTS[1]),
             there, back,                                   # one way only
@@ -141,7 +147,7 @@ class Faults:
             [(me, others[0])],
             away(CLIENTS[1]), [(me, CLIENTS[0])], [(CLIENTS[0], me)],
         ))
-        self.cluster.cut(pairs)
+        self.cluster.cut(pairs, reset)
         figures['partitions'] += 1
         self.wait(self.chance.uniform(0.4, 2.5))
         self.cluster.heal()
