@@ -5,6 +5,7 @@
  *   sessions.c    who lives, who has what open    targets.c     heartbeats, leases, the planner
  *   collect.c     deleted chunks to chunkservers  checkpoint.c  checkpoints, log trimming
  *   status.c      what `cairn status` shows       raft_*.c      the log's agreement
+ *   queries.c     queries on all cores
  *
  * The volatile parts (opens, heartbeats) belong to the leader's term and are rebuilt by what
  * clients and chunkservers tell a new one. */
@@ -19,6 +20,7 @@
 #include "metaserver/cluster/plan.h"
 #include "metaserver/fs/fs.h"
 #include "metaserver/log_store.h"
+#include "metaserver/queries.h"
 #include "metaserver/raft_driver.h"
 
 #define METASERVER_OPTIONS(X)                                                                      \
@@ -27,6 +29,8 @@
     X(node, data, TEXT, "", 0, 0, "folder of log, checkpoints and database")                       \
     X(node, log_file, TEXT, "", 0, 0, "where to log; empty = standard error")                      \
     X(node, log_level, TEXT, "info", 0, 0, "error, warn, info or debug")                           \
+    X(node, query_threads, NUMBER, "0", 0, QUERIES_HELPERS_MAX,                                    \
+      "threads that help to answer queries; 0 = one less than there are cores")                    \
     X(net, listen, TEXT, "127.0.0.1:7001", 0, 0, "host:port to listen on")                         \
     X(net, peers, TEXT, "", 0, 0, "all metaservers, ID=host:port,ID=host:port")                    \
     X(cluster, copies, NUMBER, "2", 1, COPIES_MAX, "copies of new files, fixed at the start")      \
@@ -71,7 +75,8 @@ struct metaserver {
     struct checkpoint_id checkpoint; /* the newest good one */
     struct fs *fs;
     struct fs_view *view; /* the state as of the last batch */
-    char *database;       /* folder */
+    struct queries *queries;
+    char *database; /* folder */
     struct meta_results *results;
     struct raft_driver *driver;
     struct raft_driver_peer peers[RAFT_VOTERS_MAX];
@@ -124,6 +129,7 @@ bool meta_is_ready(const struct metaserver *m);
 /* The last entry that was applied. */
 uint64_t meta_applied(const struct metaserver *m);
 void meta_refuse(struct metaserver *m, struct rpc_request *take_request);
+void meta_answer_queries(void *arg, const struct query_answer *answers, unsigned count);
 
 /* ---- propose.c ---- */
 /* Proposes a client's request; the answer goes out when it is applied. Takes the request. */

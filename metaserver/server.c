@@ -96,10 +96,31 @@ static void on_read_ready(void *arg, int status)
     free(w);
 }
 
+/* One block of answers is built. What makes them valid is written in queries.h: the lease is asked
+ * after the last of them was built and before the first is sent (R16). */
+void meta_answer_queries(void *arg, const struct query_answer *answers, unsigned count)
+{
+    struct metaserver *m = arg;
+    bool may_answer = meta_is_ready(m) && raft_driver_may_read(m->driver);
+    for (unsigned i = 0; i < count; i++) {
+        const struct query_answer *a = &answers[i];
+        if (!may_answer || a->term != m->leader_term)
+            meta_refuse(m, a->request);
+        else if (a->status != 0)
+            rpc_reply_error(a->request, a->status, NULL, NULL);
+        else
+            rpc_reply(a->request, a->code, a->body, NULL, 0);
+    }
+}
+
 static void query(struct metaserver *m, struct rpc_request *take_request)
 {
     if (raft_driver_may_read(m->driver)) {
-        answer_query(m, take_request, false);
+        /* An open also changes what the leader knows of holders, at the same moment. */
+        if (queries_takes(take_request->code))
+            queries_add(m->queries, take_request, m->leader_term);
+        else
+            answer_query(m, take_request, false);
         return;
     }
     struct waiting_query *w = malloc(sizeof *w);
