@@ -18,6 +18,7 @@ noinst_LIBRARIES += %D%/libqueries.a
 
 sbin_PROGRAMS += %D%/cairn-metaserver
 %C%_cairn_metaserver_SOURCES = \
+    %D%/apply.c \
     %D%/checkpoint.c \
     %D%/collect.c \
     %D%/main.c %D%/metaserver.h \

@@ -30,6 +30,7 @@ static void install(void *arg, uint64_t index, uint64_t term)
     struct metaserver *m = arg;
     struct err_text why = {""};
     checkpointer_cancel(m); /* it reads the database that goes */
+    meta_commit(m);
     queries_close(m->queries);
     if (meta_swap_database(m, &why) != 0 || queries_open(m->queries, m->fs, m->view) != 0) {
         log_error("meta.database", "why=\"%s\": ending; the next start builds it anew", why.text);
@@ -252,6 +253,7 @@ int main(int argc, char **argv)
     m.loop = loop_create();
     loop_watch_signals(m.loop, on_signal, &m);
     loop_timer_init(&m.tick, m.loop, on_tick, &m);
+    meta_apply_init(&m);
     loop_timer_init(&m.stop_timer, m.loop, on_stop_timer, &m);
     if (start(&m, &why) != 0) {
         code = complain(why.text);

@@ -5,7 +5,7 @@
  *   sessions.c    who lives, who has what open    targets.c     heartbeats, leases, the planner
  *   collect.c     deleted chunks to chunkservers  checkpoint.c  checkpoints, log trimming
  *   status.c      what `cairn status` shows       raft_*.c      the log's agreement
- *   queries.c     queries on all cores
+ *   queries.c     queries on all cores            apply.c       entries into the state
  *
  * The volatile parts (opens, heartbeats) belong to the leader's term and are rebuilt by what
  * clients and chunkservers tell a new one. */
@@ -74,7 +74,11 @@ struct metaserver {
     struct checkpoint_store *checkpoints;
     struct checkpoint_id checkpoint; /* the newest good one */
     struct fs *fs;
-    struct fs_view *view; /* the state as of the last batch */
+    struct fs_view *view; /* the state as of the last commit: to be read through meta_view */
+    unsigned uncommitted; /* entries of the open transaction; 0 = none is open */
+    bool is_answer_sent;  /* the open transaction's: it may be committed */
+    struct loop_defer commit_hook;
+    struct loop_timer commit_timer;
     struct queries *queries;
     char *database; /* folder */
     struct meta_results *results;
@@ -121,7 +125,6 @@ int meta_parse_peers(struct metaserver *m, struct err_text *why);
 void meta_dispatch(void *arg, struct rpc_request *take_request);
 void meta_server_event(void *arg, enum rpc_server_event event, const struct rpc_remote *remote,
                        int status, const char *why);
-void meta_apply(void *arg, uint64_t first, uint64_t last);
 void meta_role_changed(void *arg, enum raft_role role, uint32_t leader, uint64_t term);
 void meta_leader_tick(struct metaserver *m);
 /* This leader's state machine is complete: it may answer and plan. */
@@ -130,6 +133,14 @@ bool meta_is_ready(const struct metaserver *m);
 uint64_t meta_applied(const struct metaserver *m);
 void meta_refuse(struct metaserver *m, struct rpc_request *take_request);
 void meta_answer_queries(void *arg, const struct query_answer *answers, unsigned count);
+
+/* ---- apply.c ---- */
+void meta_apply_init(struct metaserver *m);
+void meta_apply(void *arg, uint64_t first, uint64_t last);
+/* Makes visible what was applied: before anybody else reads the state. Cheap when nothing was. */
+void meta_commit(struct metaserver *m);
+/* The state as of the last applied entry. */
+struct fs_view *meta_view(struct metaserver *m);
 
 /* ---- propose.c ---- */
 /* Proposes a client's request; the answer goes out when it is applied. Takes the request. */

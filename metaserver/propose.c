@@ -176,7 +176,7 @@ static void on_applied(void *arg, int status, uint64_t index)
 static uint64_t find(struct metaserver *m, uint64_t parent, struct slice name)
 {
     uint64_t inode;
-    return fs_find_name(m->view, parent, name, &inode) == 0 ? inode : FS_VICTIM_NONE;
+    return fs_find_name(meta_view(m), parent, name, &inode) == 0 ? inode : FS_VICTIM_NONE;
 }
 
 /* The inode whose last name the request may take; 0 for requests that take none. */

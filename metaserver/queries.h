@@ -7,8 +7,9 @@
  * case when it may be long: it would hold up everything else for milliseconds.
  *
  * LINEARIZABILITY. An answer must show all that was acknowledged before the request came.
- *   1. The loop alone applies, and acknowledges a change only after its commit in the store. So
- *      when a request has come, all that this leader acknowledged is in the newest snapshot.
+ *   1. The loop alone applies and acknowledges; an acknowledgement may leave before the store's
+ *      commit, but before a request is added the loop commits (meta_commit). So when a request has
+ *      been added, all that this leader acknowledged is in the newest snapshot.
  *   2. Who answers takes the newest snapshot after the block was closed, so after all of its
  *      requests came: a helper renews its view for each block; the loop's view is renewed with each
  *      commit.

@@ -1,4 +1,4 @@
-/* Requests: who may ask, who answers, and what happens when an entry is applied. */
+/* Requests: who may ask, who answers; and what happens when this node begins or ends to lead. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -68,7 +68,7 @@ static void answer_query(struct metaserver *m, struct rpc_request *take_request,
     else if (!has_session(m, take_request))
         status = -ERR_NO_SESSION;
     else
-        status = fs_query(m->fs, m->view, take_request->code, take_request->body, &code, &out);
+        status = fs_query(m->fs, meta_view(m), take_request->code, take_request->body, &code, &out);
     if (!is_confirmed && !raft_driver_may_read(m->driver)) {
         meta_refuse(m, take_request); /* the lease ran out while the answer was built (R16) */
     } else if (status != 0) {
@@ -117,10 +117,12 @@ static void query(struct metaserver *m, struct rpc_request *take_request)
 {
     if (raft_driver_may_read(m->driver)) {
         /* An open also changes what the leader knows of holders, at the same moment. */
-        if (queries_takes(take_request->code))
+        if (queries_takes(take_request->code)) {
+            meta_commit(m); /* or a helper's snapshot could be older than the request */
             queries_add(m->queries, take_request, m->leader_term);
-        else
+        } else {
             answer_query(m, take_request, false);
+        }
         return;
     }
     struct waiting_query *w = malloc(sizeof *w);
@@ -135,7 +137,7 @@ static void answer_table(struct metaserver *m, struct rpc_request *take_request)
 {
     struct bytes out = {0};
     uint16_t code;
-    int status = fs_query(m->fs, m->view, take_request->code, take_request->body, &code, &out);
+    int status = fs_query(m->fs, meta_view(m), take_request->code, take_request->body, &code, &out);
     if (status != 0)
         rpc_reply_error(take_request, status, NULL, NULL);
     else
@@ -270,76 +272,7 @@ void meta_server_event(void *arg, enum rpc_server_event event, const struct rpc_
                  why);
 }
 
-/* ---- applying ---- */
-
-static void after_apply(struct metaserver *m, const struct fs_result *result)
-{
-    if (!m->is_leader)
-        return;
-    if (result->session_ended)
-        sessions_ended(m, result->session_ended);
-    if (result->orphan_inode)
-        sessions_orphaned(m);
-    if (result->table_changed)
-        m->plan_at_ms = 0;
-}
-
-/* One transaction per batch; answers leave after it was kept. */
-static void apply_batch(struct metaserver *m, uint64_t first, uint64_t last)
-{
-    int status = fs_begin_batch(m->fs);
-    for (uint64_t index = first; status == 0 && index <= last; index++) {
-        const struct raft_entry *entry = raft_driver_entry(m->driver, index);
-        struct fs_result result = {0};
-        CHECK(entry != NULL);
-        if (entry->kind != RAFT_ENTRY_COMMAND) {
-            status = fs_skip(m->fs, index, entry->term);
-            continue;
-        }
-        status = fs_apply(m->fs, index, entry->term, entry->payload, &result);
-        if (result.diverged) {
-            log_error("meta.diverged",
-                      "index=%llu: this replica's state differs from the others'; move %s away and "
-                      "start again: it is refilled",
-                      (unsigned long long)index, m->options.data);
-            abort();
-        }
-        meta_note_result(m, index, &result);
-        after_apply(m, &result);
-    }
-    if (status == 0)
-        status = fs_commit_batch(m->fs);
-    if (status == 0)
-        status = fs_view_renew(m->view);
-    if (status == 0)
-        return;
-    /* The log keeps what was agreed; without room for the database this node can neither answer nor
-     * follow. It ends, and takes the entries up again when it is started with room. */
-    log_error("meta.database", "error=%s: cannot keep the state in %s; make room and start again",
-              err_name(status), m->database);
-    exit(3);
-}
-
-void meta_apply(void *arg, uint64_t first, uint64_t last)
-{
-    struct metaserver *m = arg;
-    while (first <= last) {
-        uint64_t end = last - first >= META_APPLY_MAX ? first + META_APPLY_MAX - 1 : last;
-        uint64_t terms[META_APPLY_MAX];
-        for (uint64_t i = first; i <= end; i++) {
-            const struct raft_entry *entry = raft_driver_entry(m->driver, i);
-            CHECK(entry != NULL);
-            terms[i - first] = entry->term;
-        }
-        meta_begin_results(m, first);
-        apply_batch(m, first, end);
-        /* A completion must not step raft (proposals wait for the end of the iteration): entries
-         * would move and another batch would take the place of these results. */
-        for (uint64_t i = first; i <= end; i++)
-            raft_driver_complete(m->driver, i, terms[i - first]);
-        first = end + 1;
-    }
-}
+/* ---- leading ---- */
 
 static void on_init(struct metaserver *m, void *arg, int status)
 {
