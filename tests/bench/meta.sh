@@ -42,6 +42,8 @@ create() { "$client" $addresses "$(pids)" create "$1" "$2" "${3:-$SECONDS_EACH}"
 # A database that the kernel lost: as after a power cut, it is built from the checkpoint and the log.
 distrust() { sed -i 's/boot=[^ ]*/boot=other/' "$dir/m$1/database.state"; }
 
+# The database in the page cache: others on the machine may have emptied it.
+warm() { for folder; do cat "$folder/data.mdb" > /dev/null; done; }
 part_load() {
     if [ ! -e "$dir/loaded" ]; then
         rm -rf "$dir"; mkdir -p "$dir"
@@ -62,11 +64,9 @@ nodes() {
         touch "$dir/m$id/loaded"
     done
 }
-part_query() { for threads in 1 2; do "$load" query "$dir" "$FILES" $threads "$SECONDS_EACH"; done; }
-# The database in the page cache: others on the machine may have emptied it.
-warm() { for id in 1 2 3; do cat "$dir/m$id/database/data.mdb" > /dev/null; done; }
+part_query() { warm "$dir/database"; for threads in 1 2; do "$load" query "$dir" "$FILES" $threads "$SECONDS_EACH"; done; }
 part_rpc() {
-    warm; all_start
+    warm "$dir"/m?/database; all_start
     lookup 8 64 > /dev/null
     for shape in "1 1" "1 16" "1 64" "8 8" "8 64" "64 8"; do
         row "look-ups, connections x depth $shape" "$(lookup $shape)"
@@ -98,7 +98,10 @@ part_checkpoint() {
     all_kill
 }
 part_restart() {
+    # A log of usual length: no part takes checkpoints unless it says so.
+    rm -rf "$dir"/m[123]; nodes
     all_start; create 8 8 5 > /dev/null
+    row "log of a server" "$(du -sh "$dir/m1/log" | cut -f1)"
     local start leader
     leader=$(leader_id); node_kill "$leader"; start=$(now_ms); node_start "$leader"
     "$client" "127.0.0.1:$((PORT + leader - 1))" - answer
