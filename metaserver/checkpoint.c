@@ -241,6 +241,7 @@ void checkpointer_tick(struct metaserver *m)
     }
     c->begun_ms = loop_now_ms();
     c->why.text[0] = '\0';
+    (void)meta_commit(m);
     if (fs_view_begin(m->fs, &c->view) != 0)
         return;
     if (fs_snapshot_begin(c->view, slice_of("", 0), &c->snapshot) != 0) {

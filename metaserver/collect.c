@@ -116,7 +116,7 @@ static void open_window(struct metaserver *m, struct collector *c)
     struct fs_garbage g = {.seq = c->scanned};
     unsigned looked_at = 0;
     while (c->row_count < WINDOW_ROWS && looked_at < SCAN_ROWS &&
-           fs_next_garbage(m->view, g.seq, &g) == 0) {
+           fs_next_garbage(meta_view(m), g.seq, &g) == 0) {
         looked_at++;
         uint32_t shard = ring_shard_of_chunk(g.id.inode, g.id.index, t->shard_count);
         const struct shard *s = shard_table_shard(t, g.copies, shard);

@@ -119,6 +119,8 @@ static void on_read_ready(void *arg, int status)
 {
     struct fsck *f = arg;
     if (status == 0)
+        status = meta_commit(f->m);
+    if (status == 0)
         status = fs_view_begin(f->m->fs, &f->view);
     if (status != 0) {
         finish(f, status, NULL);

@@ -13,8 +13,12 @@ noinst_LIBRARIES += %D%/libmetastore.a
     %D%/log_vote.c %D%/log_vote.h
 METASTORE_LIBS = metaserver/libmetastore.a $(BASE_LIBS)
 
+noinst_LIBRARIES += %D%/libqueries.a
+%C%_libqueries_a_SOURCES = %D%/queries.c %D%/queries.h
+
 sbin_PROGRAMS += %D%/cairn-metaserver
 %C%_cairn_metaserver_SOURCES = \
+    %D%/apply.c \
     %D%/checkpoint.c \
     %D%/collect.c \
     %D%/fsck.c \
@@ -31,5 +35,5 @@ sbin_PROGRAMS += %D%/cairn-metaserver
     %D%/start.c \
     %D%/status.c \
     %D%/targets.c
-%C%_cairn_metaserver_LDADD = %D%/libmetastore.a metaserver/cluster/libcluster.a \
+%C%_cairn_metaserver_LDADD = %D%/libmetastore.a %D%/libqueries.a metaserver/cluster/libcluster.a \
     metaserver/raft/libraft.a metaserver/fs/libfs.a common/ring/libring.a $(NET_LIBS) $(LMDB_LIBS)

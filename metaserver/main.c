@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "config.h"
 #include "common/base/check.h"
@@ -30,7 +31,9 @@ static void install(void *arg, uint64_t index, uint64_t term)
     struct err_text why = {""};
     checkpointer_cancel(m); /* it reads the database that goes */
     fsck_cancel(m->fsck);
-    if (meta_swap_database(m, &why) != 0) {
+    (void)meta_commit(m); /* or the transaction would outlive its database */
+    queries_close(m->queries);
+    if (meta_swap_database(m, &why) != 0 || queries_open(m->queries, m->fs, m->view) != 0) {
         log_error("meta.database", "why=\"%s\": ending; the next start builds it anew", why.text);
         exit(3);
     }
@@ -115,6 +118,21 @@ static int start_driver(struct metaserver *m, struct err_text *why)
     return raft_driver_create(&options, &m->driver, why);
 }
 
+static int start_queries(struct metaserver *m, struct err_text *why)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    unsigned count = (unsigned)m->options.query_threads;
+    if (count == 0 && cores > 1)
+        count = cores > QUERIES_HELPERS_MAX ? QUERIES_HELPERS_MAX : (unsigned)cores - 1;
+    struct queries_options options = {
+        .loop = m->loop, .helper_count = count, .answer = meta_answer_queries, .arg = m};
+    m->queries = queries_create(&options);
+    int status = queries_open(m->queries, m->fs, m->view);
+    return status == 0 ? 0
+                       : err_set((enum err) - status, why, "cannot read the database: %s",
+                                 err_text(status));
+}
+
 static int start_server(struct metaserver *m, struct err_text *why)
 {
     struct rpc_server_options options = {
@@ -150,6 +168,9 @@ static int start(struct metaserver *m, struct err_text *why)
     m->planner = planner_create();
     m->plan = calloc(1, sizeof *m->plan);
     CHECK(m->plan != NULL);
+    status = start_queries(m, why);
+    if (status != 0)
+        return status;
     /* Listening first: a port in use ends the start before raft has said anything. Requests are
      * read in the loop, when the driver is there. */
     status = start_server(m, why);
@@ -167,9 +188,11 @@ static void stop(struct metaserver *m, bool is_clean)
     checkpointer_destroy(m->checkpointer);
     m->is_stopping = true;
     space_destroy(m->space);
+    queries_destroy(m->queries); /* while the driver can say whether they may be answered */
     if (m->driver)
         raft_driver_destroy(m->driver); /* answers what waits for it */
-    fsck_destroy(m->fsck);              /* after the driver: a read may have waited for it */
+    m->driver = NULL;
+    fsck_destroy(m->fsck); /* after the driver: a read may have waited for it */
     sessions_stop(m);
     targets_stop(m);
     if (m->server)
@@ -240,6 +263,7 @@ int main(int argc, char **argv)
     m.loop = loop_create();
     loop_watch_signals(m.loop, on_signal, &m);
     loop_timer_init(&m.tick, m.loop, on_tick, &m);
+    meta_apply_init(&m);
     loop_timer_init(&m.stop_timer, m.loop, on_stop_timer, &m);
     if (start(&m, &why) != 0) {
         code = complain(why.text);

@@ -6,6 +6,7 @@
  *   collect.c     deleted chunks to chunkservers  checkpoint.c  checkpoints, log trimming
  *   status.c      what `cairn status` shows       space.c       room on the disk
  *   member.c      what `cairn meta` asks for      fsck.c        the check of all invariants
+ *   queries.c     queries on all cores            apply.c       entries into the state
  *   raft_*.c      the log's agreement
  *
  * The volatile parts (opens, heartbeats) belong to the leader's term and are rebuilt by what
@@ -21,6 +22,7 @@
 #include "metaserver/cluster/plan.h"
 #include "metaserver/fs/fs.h"
 #include "metaserver/log_store.h"
+#include "metaserver/queries.h"
 #include "metaserver/raft_driver.h"
 
 #define METASERVER_OPTIONS(X)                                                                      \
@@ -29,6 +31,8 @@
     X(node, data, TEXT, "", 0, 0, "folder of log, checkpoints and database")                       \
     X(node, log_file, TEXT, "", 0, 0, "where to log; empty = standard error")                      \
     X(node, log_level, TEXT, "info", 0, 0, "error, warn, info or debug")                           \
+    X(node, query_threads, NUMBER, "0", 0, QUERIES_HELPERS_MAX,                                    \
+      "threads that help to answer queries; 0 = one less than there are cores")                    \
     X(net, listen, TEXT, "127.0.0.1:7001", 0, 0, "host:port to listen on")                         \
     X(net, peers, TEXT, "", 0, 0, "all metaservers, ID=host:port,ID=host:port")                    \
     X(cluster, copies, NUMBER, "2", 1, COPIES_MAX, "copies of new files, fixed at the start")      \
@@ -76,8 +80,12 @@ struct metaserver {
     struct checkpoint_store *checkpoints;
     struct checkpoint_id checkpoint; /* the newest good one */
     struct fs *fs;
-    struct fs_view *view; /* the state as of the last batch */
-    char *database;       /* folder */
+    struct fs_view *view; /* the state as of the last commit: to be read through meta_view */
+    unsigned uncommitted; /* entries of the open transaction; 0 = none is open */
+    bool is_answer_sent;  /* the open transaction's: it may be committed */
+    struct loop_defer commit_hook;
+    struct queries *queries;
+    char *database; /* folder */
     struct meta_results *results;
     struct raft_driver *driver;
     struct raft_driver_peer peers[RAFT_VOTERS_MAX];
@@ -125,7 +133,6 @@ int meta_parse_peers(struct metaserver *m, struct err_text *why);
 void meta_dispatch(void *arg, struct rpc_request *take_request);
 void meta_server_event(void *arg, enum rpc_server_event event, const struct rpc_remote *remote,
                        int status, const char *why);
-int meta_apply(void *arg, uint64_t first, uint64_t last);
 void meta_role_changed(void *arg, enum raft_role role, uint32_t leader, uint64_t term);
 void meta_leader_tick(struct metaserver *m);
 /* This leader's state machine is complete: it may answer and plan. */
@@ -133,6 +140,17 @@ bool meta_is_ready(const struct metaserver *m);
 /* The last entry that was applied. */
 uint64_t meta_applied(const struct metaserver *m);
 void meta_refuse(struct metaserver *m, struct rpc_request *take_request);
+void meta_answer_queries(void *arg, const struct query_answer *answers, unsigned count);
+
+/* ---- apply.c ---- */
+void meta_apply_init(struct metaserver *m);
+int meta_apply(void *arg, uint64_t first, uint64_t last); /* as raft_driver_ops.apply */
+/* Makes visible what was applied: before anybody else reads the state. Cheap when nothing was.
+ * -ERR_NO_SPACE: there was no room, and what had been applied since the last commit is taken back.
+ */
+int meta_commit(struct metaserver *m);
+/* The state as of the last applied entry; without room as of the last commit. */
+struct fs_view *meta_view(struct metaserver *m);
 
 /* ---- propose.c ---- */
 /* Proposes a client's request; the answer goes out when it is applied. Takes the request. While
@@ -236,6 +254,8 @@ void space_on_told(struct metaserver *m, struct rpc_request *take_request);
 /* 0: a change of this kind may be proposed. -ERR_NO_SPACE; -ERR_BUSY while the leadership goes to a
  * metaserver that has room. */
 int space_refusal(const struct metaserver *m, uint16_t code);
+/* The database has room beyond doubt. */
+bool space_is_ample(const struct metaserver *m);
 
 /* ---- status.c ---- */
 /* One row per metaserver; returns how many. Only a leader knows match_index and up of others. */

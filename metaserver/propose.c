@@ -192,7 +192,7 @@ static void on_applied(void *arg, int status, uint64_t index)
 static uint64_t find(struct metaserver *m, uint64_t parent, struct slice name)
 {
     uint64_t inode;
-    return fs_find_name(m->view, parent, name, &inode) == 0 ? inode : FS_VICTIM_NONE;
+    return fs_find_name(meta_view(m), parent, name, &inode) == 0 ? inode : FS_VICTIM_NONE;
 }
 
 /* The inode whose last name the request may take; 0 for requests that take none. */
@@ -255,7 +255,7 @@ static void refuse(struct metaserver *m, struct rpc_request *take_request, int s
     if (is_under_way(m, take_request))
         rpc_reply_error(take_request, -ERR_BUSY, "waits for room on the disk", NULL);
     else if (fs_has_caller(take_request->code) &&
-             fs_check_request(m->fs, m->view, take_request->code, take_request->body, &result))
+             fs_check_request(m->fs, meta_view(m), take_request->code, take_request->body, &result))
         answer(take_request, result.status, result.code, result.body);
     else
         rpc_reply_error(take_request, status,

@@ -18,6 +18,8 @@ static int apply_some(struct raft_driver *d, uint64_t first, uint64_t last)
     if (status != 0)
         return status;
     d->applied_index = last; /* first: completions may look at it */
+    if (last > d->answered_index)
+        d->answered_index = last;
     for (uint64_t i = first; i <= last; i++)
         raft_driver_complete(d, i, terms[i - first]);
     return 0;
@@ -77,6 +79,12 @@ void raft_driver_apply(struct raft_driver *d, uint64_t upto)
         raft_driver_apply_wanted(d);
     else if (!loop_timer_is_running(&d->apply_timer))
         loop_timer_start_ms(&d->apply_timer, FOLLOWER_APPLY_MS);
+}
+
+void raft_driver_take_back(struct raft_driver *d, uint64_t index)
+{
+    d->applied_index = index;
+    stall(d);
 }
 
 void raft_driver_set_applied(struct raft_driver *d, uint64_t index)

@@ -161,12 +161,13 @@ static void read_end(struct waiting_read *r, int status)
 }
 
 /* A leader whose database has no room answers from what it has applied. That is not stale: all
- * entries before its own term are in, and nobody was ever told the outcome of a later one, because
- * only this leader could have told it, and it tells after it applied. */
+ * entries before its own term are in, and of a later one only this leader could have told the
+ * outcome; it did not, or the entry is in. */
 static bool is_current(const struct raft_driver *d, uint64_t index)
 {
     return index <= d->applied_index ||
-           (d->is_stalled && d->role == RAFT_LEADER && d->applied_index >= d->reign_index);
+           (d->is_stalled && d->role == RAFT_LEADER && d->applied_index >= d->reign_index &&
+            d->applied_index >= d->answered_index);
 }
 
 /* A callback may ask for another read: the list is looked at anew after each. */

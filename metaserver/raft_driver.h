@@ -78,6 +78,9 @@ void raft_driver_propose(struct raft_driver *d, struct buf *take_buf, struct sli
                          raft_proposal_fn *done, void *arg);
 /* For ops.apply: the entry, valid during ops.apply. */
 const struct raft_entry *raft_driver_entry(struct raft_driver *d, uint64_t index);
+/* The state machine had no room and is that of `index` again, whatever ops.apply said before: the
+ * entries behind it come again. Until then nothing is read that could contradict an answer. */
+void raft_driver_take_back(struct raft_driver *d, uint64_t index);
 /* Committed entries wait for room in the database. */
 bool raft_driver_is_stalled(const struct raft_driver *d);
 

@@ -83,8 +83,10 @@ struct raft_driver {
 
     uint64_t election_ms;
     uint64_t applied_index, apply_wanted; /* what is left between them waits: see apply */
-    uint64_t reign_index;                 /* leader: its first entry, the no-op of the term */
-    bool is_stalled; /* entries after applied_index wait for room, tried by apply_timer */
+    uint64_t answered_index; /* the last entry whose outcome was told: not above applied_index but
+                              * after raft_driver_take_back */
+    uint64_t reign_index;    /* leader: its first entry, the no-op of the term */
+    bool is_stalled;         /* entries after applied_index wait for room, tried by apply_timer */
     struct loop_timer apply_timer;
     uint64_t term;
     enum raft_role role;

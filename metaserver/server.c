@@ -1,4 +1,4 @@
-/* Requests: who may ask, who answers, and what happens when an entry is applied. */
+/* Requests: who may ask, who answers; and what happens when this node begins or ends to lead. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -59,7 +59,9 @@ static void answer_query(struct metaserver *m, struct rpc_request *take_request,
     struct bytes out = {0};
     uint16_t code = 0;
     int status = 0;
-    if (!meta_is_ready(m)) { /* it waited, and the sessions are another leader's now */
+    /* It waited, and the sessions are another leader's now; or what was acknowledged is not to be
+     * seen for want of room. */
+    if (!meta_is_ready(m) || meta_commit(m) != 0) {
         meta_refuse(m, take_request);
         return;
     }
@@ -68,7 +70,7 @@ static void answer_query(struct metaserver *m, struct rpc_request *take_request,
     else if (!has_session(m, take_request))
         status = -ERR_NO_SESSION;
     else
-        status = fs_query(m->fs, m->view, take_request->code, take_request->body, &code, &out);
+        status = fs_query(m->fs, meta_view(m), take_request->code, take_request->body, &code, &out);
     if (!is_confirmed && !raft_driver_may_read(m->driver)) {
         meta_refuse(m, take_request); /* the lease ran out while the answer was built (R16) */
     } else if (status != 0) {
@@ -96,10 +98,32 @@ static void on_read_ready(void *arg, int status)
     free(w);
 }
 
+/* One block of answers is built. What makes them valid is written in queries.h: the lease is asked
+ * after the last of them was built and before the first is sent (R16). */
+void meta_answer_queries(void *arg, const struct query_answer *answers, unsigned count)
+{
+    struct metaserver *m = arg;
+    bool may_answer = meta_is_ready(m) && raft_driver_may_read(m->driver);
+    for (unsigned i = 0; i < count; i++) {
+        const struct query_answer *a = &answers[i];
+        if (!may_answer || a->term != m->leader_term)
+            meta_refuse(m, a->request);
+        else if (a->status != 0)
+            rpc_reply_error(a->request, a->status, NULL, NULL);
+        else
+            rpc_reply(a->request, a->code, a->body, NULL, 0);
+    }
+}
+
 static void query(struct metaserver *m, struct rpc_request *take_request)
 {
-    if (raft_driver_may_read(m->driver)) {
-        answer_query(m, take_request, false);
+    /* Without the commit a helper's snapshot could be older than the request. */
+    if (meta_commit(m) == 0 && raft_driver_may_read(m->driver)) {
+        /* An open also changes what the leader knows of holders, at the same moment. */
+        if (queries_takes(take_request->code))
+            queries_add(m->queries, take_request, m->leader_term);
+        else
+            answer_query(m, take_request, false);
         return;
     }
     struct waiting_query *w = malloc(sizeof *w);
@@ -114,7 +138,7 @@ static void answer_table(struct metaserver *m, struct rpc_request *take_request)
 {
     struct bytes out = {0};
     uint16_t code;
-    int status = fs_query(m->fs, m->view, take_request->code, take_request->body, &code, &out);
+    int status = fs_query(m->fs, meta_view(m), take_request->code, take_request->body, &code, &out);
     if (status != 0)
         rpc_reply_error(take_request, status, NULL, NULL);
     else
@@ -260,58 +284,7 @@ void meta_server_event(void *arg, enum rpc_server_event event, const struct rpc_
                  why);
 }
 
-/* ---- applying ---- */
-
-static void after_apply(struct metaserver *m, const struct fs_result *result)
-{
-    if (!m->is_leader)
-        return;
-    if (result->session_ended)
-        sessions_ended(m, result->session_ended);
-    if (result->orphan_inode)
-        sessions_orphaned(m);
-    if (result->table_changed)
-        m->plan_at_ms = 0;
-}
-
-/* One transaction per batch; answers leave after it was kept. Without room nothing is kept, the
- * state is the one before, and the same entries come again: they are in the log (R21). */
-int meta_apply(void *arg, uint64_t first, uint64_t last)
-{
-    struct metaserver *m = arg;
-    meta_begin_results(m, first);
-    int status = fs_begin_batch(m->fs);
-    for (uint64_t index = first; status == 0 && index <= last; index++) {
-        const struct raft_entry *entry = raft_driver_entry(m->driver, index);
-        struct fs_result result = {0};
-        CHECK(entry != NULL);
-        if (entry->kind != RAFT_ENTRY_COMMAND) {
-            status = fs_skip(m->fs, index, entry->term);
-            continue;
-        }
-        status = fs_apply(m->fs, index, entry->term, entry->payload, &result);
-        if (status != 0)
-            break; /* the result is of a disk that failed, not of the command */
-        if (result.diverged) {
-            log_error("meta.diverged",
-                      "index=%llu: this replica's state differs from the others'; move %s away and "
-                      "start again: it is refilled",
-                      (unsigned long long)index, m->options.data);
-            abort();
-        }
-        meta_note_result(m, index, &result);
-        after_apply(m, &result);
-    }
-    if (status == 0)
-        status = fs_commit_batch(m->fs);
-    if (status == 0)
-        status = fs_view_renew(m->view);
-    if (status == 0 || status == -ERR_NO_SPACE)
-        return status;
-    log_error("meta.database", "error=%s: cannot keep the state in %s; the next start looks again",
-              err_name(status), m->database);
-    exit(3);
-}
+/* ---- leading ---- */
 
 static void on_init(struct metaserver *m, void *arg, int status)
 {

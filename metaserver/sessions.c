@@ -60,7 +60,7 @@ static struct session_state *add(struct metaserver *m, uint64_t id, bool reclaim
 void sessions_start(struct metaserver *m)
 {
     struct fs_session known = {.id = 0};
-    while (fs_next_session(m->view, known.id, &known) == 0)
+    while (fs_next_session(meta_view(m), known.id, &known) == 0)
         (void)add(m, known.id, false);
 }
 
@@ -184,7 +184,7 @@ static void release_unheld(struct metaserver *m, struct session_state *s)
     struct rec_inode_ref refs[RECONCILE_MAX];
     unsigned gone = 0;
     uint64_t inode = 0;
-    while (gone < RECONCILE_MAX && fs_next_hold(m->view, s->id, inode, &inode) == 0)
+    while (gone < RECONCILE_MAX && fs_next_hold(meta_view(m), s->id, inode, &inode) == 0)
         if (!map_get(&s->open, inode))
             refs[gone++] = (struct rec_inode_ref){.inode = inode, .count = 0};
     s->reconcile = gone == RECONCILE_MAX;

@@ -253,6 +253,11 @@ int space_refusal(const struct metaserver *m, uint16_t code)
     return is_new && find_successor(s) != 0 ? -ERR_BUSY : -ERR_NO_SPACE;
 }
 
+bool space_is_ample(const struct metaserver *m)
+{
+    return m->space->level == LEVEL_OK;
+}
+
 /* ---- life ---- */
 
 struct space *space_create(struct metaserver *m)

@@ -324,6 +324,7 @@ static int sync_data(const struct metaserver *m)
 void meta_close(struct metaserver *m, bool is_clean)
 {
     char mark[MARK_SIZE];
+    (void)meta_commit(m);
     bool was_open = m->fs != NULL;
     close_state(m);
     if (was_open && is_clean && sync_data(m) == 0) {

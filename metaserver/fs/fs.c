@@ -396,6 +396,12 @@ int fs_view_renew(struct fs_view *view)
     return view->kv->ops->read_renew(view->kv);
 }
 
+void fs_view_rest(struct fs_view *view)
+{
+    view_drop_cursor(view);
+    view->kv->ops->read_rest(view->kv);
+}
+
 void fs_view_end(struct fs_view *view)
 {
     if (!view)

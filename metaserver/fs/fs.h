@@ -7,7 +7,8 @@
  * with the rows it stands for (R11).
  *
  * Threads: all calls that take `struct fs *` alone belong to one thread (the loop). Queries take a
- * view; with kv_lmdb each thread may have its own.
+ * view; with kv_lmdb each thread may have its own, begun and ended by the loop, for all queries but
+ * shard_table, which reads the mirror of the table.
  *
  * What is not here, because it is the leader's volatile state: who has which inode open, leases,
  * heartbeats, bytes used on targets. */
@@ -125,6 +126,8 @@ bool fs_last_hash(const struct fs *fs, uint64_t *ret_index, uint64_t *ret_hash);
 /* A snapshot of the committed state. Renew it after each batch, end it before fs_close. */
 int fs_view_begin(struct fs *fs, struct fs_view **ret_view);
 int fs_view_renew(struct fs_view *view);
+/* Holds no snapshot until it is renewed, so that it does not keep old pages. */
+void fs_view_rest(struct fs_view *view);
 void fs_view_end(struct fs_view *view);
 
 /* Answers lookup, getattr, readlink, readdir, statfs, open, chunks and shard_table: 0 and the

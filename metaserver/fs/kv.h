@@ -31,6 +31,9 @@ struct kv_ops {
      * meanwhile, so keep it short. */
     int (*read_begin)(struct kv *kv, struct kv_view **ret_view);
     int (*read_renew)(struct kv_view *view);
+    /* Gives the snapshot up without ending the view: renew before the next use. Renew and rest may
+     * be called on the thread that uses the view. */
+    void (*read_rest)(struct kv_view *view);
     void (*read_end)(struct kv_view *view);
     int (*get)(struct kv_view *view, struct slice key, struct slice *ret_value);
     /* A cursor belongs to its view and is closed before the view ends or is renewed. */

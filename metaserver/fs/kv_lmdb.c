@@ -212,6 +212,11 @@ static int lmdb_read_renew(struct kv_view *view)
     return error_of(mdb_txn_renew(view_of(view)->txn));
 }
 
+static void lmdb_read_rest(struct kv_view *view)
+{
+    mdb_txn_reset(view_of(view)->txn);
+}
+
 static void lmdb_read_end(struct kv_view *view)
 {
     struct lmdb_view *v = view_of(view);
@@ -297,6 +302,7 @@ static const struct kv_ops lmdb_ops = {
     .remove = lmdb_remove,
     .read_begin = lmdb_read_begin,
     .read_renew = lmdb_read_renew,
+    .read_rest = lmdb_read_rest,
     .read_end = lmdb_read_end,
     .get = lmdb_get,
     .cursor_open = lmdb_cursor_open,

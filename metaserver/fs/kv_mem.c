@@ -284,6 +284,13 @@ static int mem_read_renew(struct kv_view *view)
     return 0;
 }
 
+static void mem_read_rest(struct kv_view *view)
+{
+    struct mem_view *v = view_of(view);
+    node_unref(v->root);
+    v->root = NULL;
+}
+
 static void mem_read_end(struct kv_view *view)
 {
     struct mem_view *v = view_of(view);
@@ -372,6 +379,7 @@ static const struct kv_ops mem_ops = {
     .remove = mem_remove,
     .read_begin = mem_read_begin,
     .read_renew = mem_read_renew,
+    .read_rest = mem_read_rest,
     .read_end = mem_read_end,
     .get = mem_get,
     .cursor_open = mem_cursor_open,

@@ -19,3 +19,8 @@ check_PROGRAMS += %D%/test-metaserver
     %D%/test_daemon_clients.c \
     %D%/test_daemon_targets.c
 %C%_test_metaserver_LDADD = $(TEST_LIBS) $(NET_LIBS)
+
+check_PROGRAMS += %D%/test-metaserver-queries
+%C%_test_metaserver_queries_SOURCES = %D%/test_queries.c
+%C%_test_metaserver_queries_LDADD = $(TEST_LIBS) metaserver/libqueries.a \
+    metaserver/fs/libfs.a common/ring/libring.a $(NET_LIBS) $(LMDB_LIBS)

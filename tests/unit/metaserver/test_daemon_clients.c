@@ -22,6 +22,62 @@ static void answers(void)
     CU_ASSERT_TRUE(status.applied_index > 0 && status.applied_index <= status.commit_index);
 }
 
+static struct bytes lookup_of(const char *name)
+{
+    struct bytes body = {0};
+    ENCODE(meta_lookup, &body, .caller = caller_of(&one, false), .parent = ROOT_INODE,
+           .name = slice_str(name));
+    return body;
+}
+
+static bool is_listed(const char *name)
+{
+    struct bytes body = {0};
+    struct msg_meta_readdir_r r;
+    struct rec_dirent entry;
+    ENCODE(meta_readdir, &body, .caller = caller_of(&two, false), .inode = ROOT_INODE,
+           .bytes_max = 1 << 20);
+    struct answer *a = ask_as_chunkserver(MSG_meta_readdir, &body);
+    if (a->status != 0 || DECODE(meta_readdir_r, a, &r) != 0)
+        return false;
+    while (rec_dirent_next(&r.entries.raw, &entry))
+        if (slice_equal(entry.name, slice_str(name)))
+            return true;
+    return false;
+}
+
+/* R15: what was answered is seen by every later look-up and listing on another connection, with the
+ * commit of the database behind the answer and helpers busy with hundreds of queries. */
+static void seen_at_once(void)
+{
+    enum { ROUNDS = 40, FLOOD = 300 };
+    static struct answer flood[FLOOD];
+    uint64_t inode;
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        char name[32];
+        (void)snprintf(name, sizeof name, "seen%u", i);
+        for (unsigned k = 0; k < FLOOD; k++) {
+            struct bytes body = lookup_of("first");
+            flood[k] = (struct answer){.is_done = false};
+            ask_async(MSG_meta_lookup, &body, &flood[k]);
+        }
+        CU_ASSERT_EQUAL(file_create(&one, name, &inode), 0);
+        struct bytes body = lookup_of(name);
+        CU_ASSERT_EQUAL(ask_as_chunkserver(MSG_meta_lookup, &body)->status, 0);
+        CU_ASSERT_TRUE(is_listed(name));
+        CU_ASSERT_EQUAL(file_release(&one, inode), 0);
+        CU_ASSERT_EQUAL(file_unlink(&one, name), 0);
+        body = lookup_of(name);
+        CU_ASSERT_EQUAL(ask_as_chunkserver(MSG_meta_lookup, &body)->status, -ERR_NO_ENTRY);
+        CU_ASSERT_FALSE(is_listed(name));
+        for (unsigned k = 0; k < FLOOD; k++) {
+            wait_answer(&flood[k]);
+            CU_ASSERT_EQUAL(flood[k].status, 0);
+            bytes_release(&flood[k].body);
+        }
+    }
+}
+
 static int mkdir_as(uint64_t session, uint64_t sequence, struct msg_meta_entry_r *ret)
 {
     struct bytes body = {0};
@@ -186,6 +242,7 @@ static void handing_over(void)
 }
 
 CU_TestInfo daemon_client_tests[] = {{"answers", answers},
+                                     {"seen_at_once", seen_at_once},
                                      {"exactly_once", exactly_once},
                                      {"once_under_way", once_under_way},
                                      {"orphan", orphan},
