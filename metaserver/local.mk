@@ -19,8 +19,10 @@ sbin_PROGRAMS += %D%/cairn-metaserver
     %D%/collect.c \
     %D%/main.c %D%/metaserver.h \
     %D%/propose.c \
+    %D%/raft_apply.c \
     %D%/raft_driver.c %D%/raft_driver.h %D%/raft_driver_private.h \
     %D%/raft_fetch.c \
+    %D%/raft_serve.c \
     %D%/raft_transport.c \
     %D%/raft_writer.c \
     %D%/server.c \

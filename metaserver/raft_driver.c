@@ -129,7 +129,7 @@ static void on_defer(void *arg)
     }
 }
 
-static void complete(struct raft_driver *d, uint64_t index, uint64_t term)
+void raft_driver_complete(struct raft_driver *d, uint64_t index, uint64_t term)
 {
     struct proposal *p = map_remove(&d->by_index, index);
     if (p)
@@ -170,7 +170,7 @@ static bool is_current(const struct raft_driver *d, uint64_t index)
 }
 
 /* A callback may ask for another read: the list is looked at anew after each. */
-static void serve_reads(struct raft_driver *d)
+void raft_driver_serve_reads(struct raft_driver *d)
 {
     struct list *node = d->reads.next;
     while (node != &d->reads) {
@@ -250,85 +250,6 @@ static void change_role(struct raft_driver *d, const struct raft_update *u)
     d->options.ops->role_changed(d->options.arg, u->role, u->leader, u->term);
 }
 
-/* Completions must not step raft (proposals wait for the end of the iteration): entries would move.
- */
-static int apply_some(struct raft_driver *d, uint64_t first, uint64_t last)
-{
-    uint64_t terms[RAFT_DRIVER_APPLY_MAX];
-    for (uint64_t i = first; i <= last; i++) {
-        const struct raft_entry *entry = raft_driver_entry(d, i);
-        CHECK(entry != NULL);
-        terms[i - first] = entry->term;
-    }
-    int status = d->options.ops->apply(d->options.arg, first, last);
-    if (status != 0)
-        return status;
-    d->applied_index = last; /* first: completions may look at it */
-    for (uint64_t i = first; i <= last; i++)
-        complete(d, i, terms[i - first]);
-    return 0;
-}
-
-/* What is agreed stays in the log. The ballast is given up for it; the daemon makes it again when
- * there is room. */
-static void stall(struct raft_driver *d)
-{
-    if (!d->is_stalled)
-        log_error("meta.database_full",
-                  "applied=%llu committed=%llu: no room for the database; waiting for space",
-                  (unsigned long long)d->applied_index, (unsigned long long)d->apply_wanted);
-    d->is_stalled = true;
-    (void)log_store_ballast_release(d->options.log);
-    loop_timer_start_ms(&d->apply_timer, SPACE_RETRY_MS);
-}
-
-static void apply_wanted(struct raft_driver *d)
-{
-    int status = 0;
-    while (status == 0 && d->applied_index < d->apply_wanted) {
-        uint64_t first = d->applied_index + 1, last = d->apply_wanted;
-        if (last - first >= RAFT_DRIVER_APPLY_MAX)
-            last = first + RAFT_DRIVER_APPLY_MAX - 1;
-        status = apply_some(d, first, last);
-    }
-    if (status != 0) {
-        stall(d);
-        return;
-    }
-    if (d->is_stalled)
-        log_info("meta.database_room", "applied=%llu: the database is written again",
-                 (unsigned long long)d->applied_index);
-    d->is_stalled = false;
-    loop_timer_stop(&d->apply_timer);
-}
-
-static void on_apply_timer(void *arg)
-{
-    struct raft_driver *d = arg;
-    apply_wanted(d);
-    serve_reads(d);
-}
-
-static void apply(struct raft_driver *d, uint64_t upto)
-{
-    if (upto > d->apply_wanted)
-        d->apply_wanted = upto;
-    if (!d->is_stalled) /* else the timer's business */
-        apply_wanted(d);
-}
-
-void raft_driver_set_applied(struct raft_driver *d, uint64_t index)
-{
-    d->applied_index = d->apply_wanted = index;
-    d->is_stalled = false;
-    loop_timer_stop(&d->apply_timer);
-}
-
-bool raft_driver_is_stalled(const struct raft_driver *d)
-{
-    return d->is_stalled;
-}
-
 static void carry_out(struct raft_driver *d, const struct raft_update *u)
 {
     if (u->todo & RAFT_PERSIST_VOTE) {
@@ -351,8 +272,8 @@ static void carry_out(struct raft_driver *d, const struct raft_update *u)
     if (copy.todo & RAFT_FETCH_SNAPSHOT)
         raft_fetch_start(d, copy.fetch.from, copy.fetch.index, copy.fetch.term);
     if (copy.todo & RAFT_APPLY)
-        apply(d, copy.apply_index);
-    serve_reads(d);
+        raft_driver_apply(d, copy.apply_index);
+    raft_driver_serve_reads(d);
 }
 
 int raft_driver_step(struct raft_driver *d, const struct raft_event *event)
@@ -371,6 +292,11 @@ static void on_timer(void *arg)
     struct raft_driver *d = arg;
     struct raft_event event = raft_driver_event(RAFT_EV_TICK);
     (void)raft_driver_step(d, &event);
+}
+
+static void on_served_timer(void *arg)
+{
+    raft_serve_close(arg, false);
 }
 
 /* ---- life ---- */
@@ -472,7 +398,8 @@ int raft_driver_create(const struct raft_driver_options *options, struct raft_dr
     list_init(&d->reads);
     map_init(&d->by_index, random_u64());
     loop_timer_init(&d->timer, options->loop, on_timer, d);
-    loop_timer_init(&d->apply_timer, options->loop, on_apply_timer, d);
+    raft_apply_init(d);
+    loop_timer_init(&d->served_timer, options->loop, on_served_timer, d);
     loop_defer_init(&d->defer, options->loop, on_defer, d);
     raft_writer_start(d);
     d->slow = work_pool_create(options->loop, 1, 64);
@@ -491,6 +418,8 @@ void raft_driver_destroy(struct raft_driver *d)
     d->is_stopping = true; /* raft hears and says nothing more */
     raft_fetch_cancel(d);
     work_pool_destroy(d->slow);
+    raft_serve_close(d, true);
+    loop_timer_stop(&d->served_timer);
     raft_writer_stop(d);
     release_proposals(d);
     release_reads(d, -ERR_CANCELLED);
