@@ -25,10 +25,12 @@ sbin_PROGRAMS += %D%/cairn-metaserver
     %D%/main.c %D%/metaserver.h \
     %D%/member.c \
     %D%/propose.c \
+    %D%/raft_apply.c \
     %D%/raft_driver.c %D%/raft_driver.h %D%/raft_driver_private.h \
     %D%/raft_fetch.c \
+    %D%/raft_serve.c \
     %D%/raft_transport.c \
-    %D%/raft_apply.c %D%/raft_writer.c \
+    %D%/raft_writer.c \
     %D%/server.c \
     %D%/sessions.c \
     %D%/space.c \

@@ -143,9 +143,13 @@ static int batch_write(struct log_store *store, struct log_header *header, struc
     size_t size = (size_t)blocks * LOG_BLOCK_SIZE;
     uint8_t *image = image_reserve(store, size);
     log_batch_pack(header, payload, image);
-    if (log_write_all(segment->fd, image, size, (uint64_t)store->tail_block * LOG_BLOCK_SIZE) !=
-            0 ||
-        fdatasync(segment->fd) != 0)
+    if (log_write_all(segment->fd, image, size, (uint64_t)store->tail_block * LOG_BLOCK_SIZE) != 0)
+        return log_store_fail(store);
+#ifdef PLANT_R19
+    if (fdatasync(segment->fd) != 0 && fdatasync(segment->fd) != 0)
+#else
+    if (fdatasync(segment->fd) != 0)
+#endif
         return log_store_fail(store);
     *ret_extent = (struct log_extent){
         .first_index = header->first_index,

@@ -107,6 +107,7 @@ static int start_driver(struct metaserver *m, struct err_text *why)
         .identity = &m->identity,
         .table_version = table_version,
         .raft = &raft,
+        .snapshot_rate = m->options.snapshot_rate,
         .log = m->log,
         .checkpoints = m->checkpoints,
         .recovery = &m->recovery,

@@ -45,6 +45,8 @@
     X(raft, heartbeat, TIME, "100ms", 10, 10000, "a leader is silent no longer than this")         \
     X(raft, election, TIME, "500ms", 50, 60000,                                                    \
       "silence after which a follower stands; up to twice this")                                   \
+    X(raft, snapshot_rate, SIZE, "200MiB", 64 << 10, UINT64_MAX,                                   \
+      "a member fetches a checkpoint no faster than this a second")                                \
     X(store, checkpoint_log, SIZE, "64MiB", 1 << 20, UINT64_MAX, "a checkpoint after so much log") \
     X(store, checkpoint_every, TIME, "10m", 1000, UINT64_MAX, "and at least this often")           \
     X(store, reserve, SIZE, "64MiB", 0, UINT64_MAX,                                                \

@@ -297,6 +297,11 @@ static void on_timer(void *arg)
     (void)raft_driver_step(d, &event);
 }
 
+static void on_served_timer(void *arg)
+{
+    raft_serve_close(arg, false);
+}
+
 /* ---- life ---- */
 
 struct loading {
@@ -399,6 +404,7 @@ int raft_driver_create(const struct raft_driver_options *options, struct raft_dr
     map_init(&d->by_index, random_u64());
     loop_timer_init(&d->timer, options->loop, on_timer, d);
     loop_timer_init(&d->apply_timer, options->loop, raft_driver_on_apply_timer, d);
+    loop_timer_init(&d->served_timer, options->loop, on_served_timer, d);
     loop_defer_init(&d->defer, options->loop, on_defer, d);
     raft_writer_start(d);
     d->slow = work_pool_create(options->loop, 1, 64);
@@ -417,6 +423,8 @@ void raft_driver_destroy(struct raft_driver *d)
     d->is_stopping = true; /* raft hears and says nothing more */
     raft_fetch_cancel(d);
     work_pool_destroy(d->slow);
+    raft_serve_close(d, true);
+    loop_timer_stop(&d->served_timer);
     raft_writer_stop(d);
     release_proposals(d);
     release_reads(d, -ERR_CANCELLED);

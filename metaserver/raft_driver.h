@@ -52,6 +52,7 @@ struct raft_driver_options {
     const struct rpc_identity *identity; /* borrowed for the driver's life */
     rpc_table_version_fn *table_version;
     const struct raft_options *raft;
+    uint64_t snapshot_rate;               /* bytes of a checkpoint fetched per second, not 0 */
     struct log_store *log;                /* borrowed */
     struct checkpoint_store *checkpoints; /* borrowed */
     const struct log_recovery *recovery;  /* what opening the log found */

@@ -14,6 +14,7 @@ enum {
     PROPOSAL_SIZE_MAX = FRAME_BODY_MAX - 4096, /* with the rest of a message in one frame */
     SNAPSHOT_PIECE_SIZE = 1 << 20,
     SNAPSHOT_PIECE_MS = 5000, /* for one piece */
+    SERVED_MAX = 3,           /* checkpoints that others fetch at a time */
 };
 
 /* One write that raft asked for. */
@@ -56,6 +57,14 @@ struct meta_peer {
 
 struct snapshot_fetch_state;
 
+/* A checkpoint that others fetch. The reader is the worker's while use_count > 0. */
+struct served_checkpoint {
+    struct checkpoint_id id;
+    struct checkpoint_reader *reader; /* NULL: not checked and opened yet */
+    unsigned use_count;
+    uint64_t asked_ms;
+};
+
 struct raft_driver {
     struct raft_driver_options options;
     struct raft *raft;
@@ -91,14 +100,15 @@ struct raft_driver {
     uint64_t term;
     enum raft_role role;
     uint32_t leader;
-    struct checkpoint_id verified;      /* this one was checked before it was sent */
+    struct served_checkpoint served[SERVED_MAX];
+    struct loop_timer served_timer;
     struct snapshot_fetch_state *fetch; /* NULL = none under way */
+    uint32_t fetch_pause_ms;            /* after one that failed */
+    uint64_t fetch_at_ms;
 };
 
 /* Steps raft and carries out the update. The event's refusal is returned, nothing else. */
 int raft_driver_step(struct raft_driver *d, const struct raft_event *event);
-/* The state machine was replaced by one that has applied `index`. */
-void raft_driver_set_applied(struct raft_driver *d, uint64_t index);
 struct raft_event raft_driver_event(enum raft_event_kind kind);
 
 /* raft_driver.c */
@@ -110,6 +120,8 @@ void raft_driver_serve_reads(struct raft_driver *d);
 void raft_driver_apply(struct raft_driver *d, uint64_t upto);
 void raft_driver_apply_wanted(struct raft_driver *d); /* now, all that is wanted */
 void raft_driver_on_apply_timer(void *arg);
+/* The state machine was replaced by one that has applied `index`. */
+void raft_driver_set_applied(struct raft_driver *d, uint64_t index);
 
 /* raft_writer.c */
 void raft_writer_start(struct raft_driver *d);
@@ -131,6 +143,9 @@ void raft_driver_send(struct raft_driver *d, const struct raft_messages *message
 int raft_driver_decode(struct slice body, unsigned version, struct raft_message *ret_message,
                        struct raft_entry **ret_entries);
 void raft_driver_release_entries(struct raft_entry *entries, unsigned count);
+
+/* raft_serve.c: closes what nobody asks for, or all that is not in use */
+void raft_serve_close(struct raft_driver *d, bool all);
 
 /* raft_fetch.c */
 void raft_fetch_start(struct raft_driver *d, uint32_t from, uint64_t index, uint64_t term);

@@ -1,7 +1,9 @@
-/* Checkpoints between metaservers: serving pieces of ours, fetching one from the leader.
+/* Fetching a checkpoint from the leader, when the log alone does not lead to its state any more.
  *
- * A fetch goes piece by piece over the peer's connection; each piece is written by a worker before
- * the next is asked for, so memory stays bounded and heartbeats pass in between. */
+ * It goes piece by piece over a connection of its own, so that heartbeats and entries never wait
+ * behind it (R24), and no faster than `snapshot_rate`. Each piece is written by a worker before the
+ * next is asked for, so memory stays bounded. When the connection breaks, or a piece is late, it
+ * goes on where it was, as long as the same node leads. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,11 +12,23 @@
 #include "common/wire/codec.h"
 #include "metaserver/raft_driver_private.h"
 
+enum {
+    PIECE_AGAIN_MS = 300,     /* after a piece that failed */
+    PROGRESS_MS = 20000,      /* without a piece for so long: given up, raft says what to fetch */
+    FETCH_AGAIN_MIN_MS = 200, /* after a whole fetch that failed; doubled each time */
+    FETCH_AGAIN_MAX_MS = 10000,
+};
+
 struct snapshot_fetch_state {
     struct raft_driver *driver;
     uint32_t from;
     struct checkpoint_id id;
     uint64_t total;
+    struct rpc_peer *rpc;    /* of this fetch alone */
+    struct loop_timer timer; /* for the next piece */
+    uint64_t next_us;        /* when the rate allows it */
+    uint64_t progress_ms, begun_ms;
+    unsigned resume_count;
     struct checkpoint_receiver *receiver;
     uint64_t call; /* of the rpc under way; 0 = none */
     struct work work;
@@ -25,16 +39,13 @@ struct snapshot_fetch_state {
     struct err_text why;
 };
 
-static struct rpc_peer *peer_of(const struct raft_driver *d, uint32_t id)
-{
-    for (unsigned i = 0; i < d->peer_count; i++)
-        if (d->peers[i].id == id)
-            return d->peers[i].rpc;
-    return NULL;
-}
-
 static void fetch_free(struct snapshot_fetch_state *f)
 {
+    loop_timer_stop(&f->timer);
+    if (f->call)
+        (void)rpc_cancel(f->rpc, f->call);
+    if (f->rpc)
+        rpc_peer_destroy(f->rpc);
     checkpoint_receiver_abort(f->receiver);
     buf_unref(f->piece);
     free(f);
@@ -44,6 +55,10 @@ static void fetch_failed(struct snapshot_fetch_state *f, int status, const char 
 {
     struct raft_driver *d = f->driver;
     struct raft_event event = raft_driver_event(RAFT_EV_INSTALL_FAILED);
+    uint32_t pause = d->fetch_pause_ms * 2;
+    pause = pause < FETCH_AGAIN_MIN_MS ? FETCH_AGAIN_MIN_MS : pause;
+    d->fetch_pause_ms = pause < FETCH_AGAIN_MAX_MS ? pause : FETCH_AGAIN_MAX_MS;
+    d->fetch_at_ms = loop_now_ms() + d->fetch_pause_ms;
     log_warn("snapshot.fetch_failed", "from=m%u index=%llu error=%s detail=\"%s\"", f->from,
              (unsigned long long)f->id.index, err_name(status), detail);
     d->fetch = NULL;
@@ -60,13 +75,13 @@ static void fetch_installed(struct snapshot_fetch_state *f)
     event.snapshot.term = f->id.term;
     raft_driver_set_applied(d, f->id.index);
     d->fetch = NULL;
-    log_info("snapshot.installed", "from=m%u index=%llu bytes=%llu", f->from,
-             (unsigned long long)f->id.index, (unsigned long long)f->total);
+    d->fetch_pause_ms = 0;
+    log_info("snapshot.installed", "from=m%u index=%llu bytes=%llu ms=%llu resumed=%u", f->from,
+             (unsigned long long)f->id.index, (unsigned long long)f->total,
+             (unsigned long long)(loop_now_ms() - f->begun_ms), f->resume_count);
     fetch_free(f);
     CHECK(raft_driver_step(d, &event) == 0);
 }
-
-static void ask_piece(struct snapshot_fetch_state *f);
 
 static void piece_run(struct work *work)
 {
@@ -96,17 +111,40 @@ static void piece_run(struct work *work)
 static void piece_done(struct work *work)
 {
     struct snapshot_fetch_state *f = CONTAINER_OF(work, struct snapshot_fetch_state, work);
+    uint64_t now_us = loop_now_us(), size = f->piece_size;
     f->is_working = false;
     buf_unref(f->piece);
     f->piece = NULL;
-    if (f->is_cancelled)
+    if (f->is_cancelled) {
         fetch_free(f);
-    else if (f->status != 0)
+    } else if (f->status != 0) {
         fetch_failed(f, f->status, f->why.text);
-    else if (f->is_last)
+    } else if (f->is_last) {
         fetch_installed(f);
-    else
-        ask_piece(f);
+    } else {
+        f->progress_ms = loop_now_ms();
+        if (now_us > f->next_us + size * 1000000 / f->driver->options.snapshot_rate)
+            f->next_us = now_us; /* slower than it may be anyway */
+        loop_timer_start_ms(&f->timer, f->next_us > now_us ? (f->next_us - now_us) / 1000 : 0);
+    }
+}
+
+/* The network's failures pass; what the leader says about its checkpoint stands. */
+static bool may_go_on(const struct snapshot_fetch_state *f, const struct rpc_reply *reply)
+{
+    const struct raft_driver *d = f->driver;
+    bool is_passing = !reply->is_remote || reply->status == -ERR_BUSY;
+    return is_passing && (d->leader == f->from || d->leader == 0) &&
+           loop_now_ms() < f->progress_ms + PROGRESS_MS;
+}
+
+static void piece_again(struct snapshot_fetch_state *f, int status)
+{
+    uint64_t offset = f->receiver ? checkpoint_receiver_offset(f->receiver) : 0;
+    f->resume_count++;
+    log_info("snapshot.resume", "from=m%u index=%llu offset=%llu error=%s", f->from,
+             (unsigned long long)f->id.index, (unsigned long long)offset, err_name(status));
+    loop_timer_start_ms(&f->timer, PIECE_AGAIN_MS);
 }
 
 static void on_piece(void *arg, struct rpc_reply *reply)
@@ -115,12 +153,17 @@ static void on_piece(void *arg, struct rpc_reply *reply)
     struct msg_snapshot_fetch_r m;
     f->call = 0;
     if (reply->status != 0) {
-        fetch_failed(f, reply->status, reply->detail);
+        if (may_go_on(f, reply))
+            piece_again(f, reply->status);
+        else
+            fetch_failed(f, reply->status, reply->detail);
         return;
     }
+    uint64_t offset = f->receiver ? checkpoint_receiver_offset(f->receiver) : 0;
     if (reply->code != MSG_snapshot_fetch_r ||
         decode_snapshot_fetch_r(reply->body, reply->version, &m) != 0 || m.index != f->id.index ||
-        m.term != f->id.term || reply->payload_size == 0 ||
+        m.term != f->id.term || reply->payload_size == 0 || m.total < offset ||
+        reply->payload_size > m.total - offset || (f->total != 0 && m.total != f->total) ||
         checksum_crc32(0, reply->payload->data, reply->payload_size) != m.crc) {
         fetch_failed(f, -ERR_PROTOCOL, "unexpected answer");
         return;
@@ -134,40 +177,58 @@ static void on_piece(void *arg, struct rpc_reply *reply)
     CHECK(work_submit(f->driver->slow, &f->work) == 0);
 }
 
-static void ask_piece(struct snapshot_fetch_state *f)
+static void ask_piece(void *arg)
 {
+    struct snapshot_fetch_state *f = arg;
+    const struct raft_driver_options *o = &f->driver->options;
+    uint64_t rate = o->snapshot_rate;
     struct bytes body = {0};
     struct msg_snapshot_fetch m = {
-        .node = f->driver->options.self,
+        .node = o->self,
         .index = f->id.index,
         .term = f->id.term,
         .offset = f->receiver ? checkpoint_receiver_offset(f->receiver) : 0,
-        .length = SNAPSHOT_PIECE_SIZE,
+        /* So small that a piece at the lowest rate takes no longer than a second. */
+        .length = rate < SNAPSHOT_PIECE_SIZE ? (uint32_t)rate : SNAPSHOT_PIECE_SIZE,
     };
     encode_snapshot_fetch(&body, &m);
     struct rpc_call_options call = {.code = MSG_snapshot_fetch,
                                     .body = bytes_slice(&body),
                                     .deadline_ms = loop_now_ms() + SNAPSHOT_PIECE_MS};
-    f->call = rpc_call(peer_of(f->driver, f->from), &call, on_piece, f);
+    f->next_us += (uint64_t)m.length * 1000000 / rate;
+    f->call = rpc_call(f->rpc, &call, on_piece, f);
     bytes_release(&body);
 }
 
 void raft_fetch_start(struct raft_driver *d, uint32_t from, uint64_t index, uint64_t term)
 {
     CHECK(d->fetch == NULL);
+    const struct raft_driver_options *o = &d->options;
+    const char *address = raft_driver_peer_address(d, from);
     struct snapshot_fetch_state *f = calloc(1, sizeof *f);
     CHECK(f != NULL);
     f->driver = d;
     f->from = from;
     f->id = (struct checkpoint_id){index, term};
+    loop_timer_init(&f->timer, o->loop, ask_piece, f);
     d->fetch = f;
     log_info("snapshot.fetch", "from=m%u index=%llu term=%llu", from, (unsigned long long)index,
              (unsigned long long)term);
-    if (!peer_of(d, from)) {
+    if (from == o->self || address[0] == '\0') {
         fetch_failed(f, -ERR_UNREACHABLE, "no such metaserver");
         return;
     }
-    ask_piece(f);
+    struct rpc_peer_options options = {.address = address,
+                                       .identity = o->identity,
+                                       .table_version = o->table_version,
+                                       .arg = o->arg,
+                                       .connect_timeout_ms = 1000,
+                                       .stall_timeout_ms = 3000};
+    f->rpc = rpc_peer_create(o->loop, &options);
+    uint64_t now = loop_now_ms(), at = d->fetch_at_ms > now ? d->fetch_at_ms : now;
+    f->begun_ms = f->progress_ms = at;
+    f->next_us = at * 1000;
+    loop_timer_start_at_ms(&f->timer, at);
 }
 
 void raft_fetch_cancel(struct raft_driver *d)
@@ -176,113 +237,8 @@ void raft_fetch_cancel(struct raft_driver *d)
     if (!f)
         return;
     d->fetch = NULL;
-    if (f->call)
-        (void)rpc_cancel(peer_of(d, f->from), f->call);
     if (f->is_working)
         f->is_cancelled = true;
     else
         fetch_free(f);
-}
-
-/* ---- serving ---- */
-
-struct serving {
-    struct raft_driver *driver;
-    struct rpc_request *request;
-    struct work work;
-    struct msg_snapshot_fetch ask;
-    struct checkpoint_reader *reader;
-    struct buf *piece;
-    size_t size;
-    uint64_t total;
-    int status;
-    bool is_verified; /* before, or now */
-    struct err_text why;
-};
-
-static void serve_run(struct work *work)
-{
-    struct serving *s = CONTAINER_OF(work, struct serving, work);
-    struct checkpoint_id id = {s->ask.index, s->ask.term};
-    /* Checked once, or a receiver would ask for a damaged one again and again. */
-    if (!s->is_verified) {
-        s->status = checkpoint_store_verify(s->driver->options.checkpoints, id, &s->why);
-        if (s->status == -ERR_CORRUPT)
-            (void)checkpoint_store_remove(s->driver->options.checkpoints, id);
-        if (s->status != 0)
-            return;
-        s->is_verified = true;
-    }
-    /* Opened anew per piece: a piece is 1 MiB, an open a few microseconds, and no reader outlives
-     * its request. */
-    s->status = checkpoint_reader_open(s->driver->options.checkpoints, id, &s->reader);
-    if (s->status != 0)
-        return;
-    s->total = checkpoint_reader_size(s->reader);
-    s->piece = buf_create(s->ask.length);
-    s->status =
-        checkpoint_reader_read(s->reader, s->ask.offset, s->piece->data, s->ask.length, &s->size);
-    checkpoint_reader_close(s->reader);
-    if (s->status == 0 && s->size == 0)
-        s->status = -ERR_INVALID;
-}
-
-static void serve_done(struct work *work)
-{
-    struct serving *s = CONTAINER_OF(work, struct serving, work);
-    struct raft_driver *d = s->driver;
-    bool is_end = s->status == 0 && s->ask.offset + s->size == s->total;
-    if (s->is_verified)
-        d->verified = (struct checkpoint_id){s->ask.index, s->ask.term};
-    if (s->status == -ERR_CORRUPT) {
-        log_error("checkpoint.bad", "index=%llu why=\"%s\": removed, another is made",
-                  (unsigned long long)s->ask.index, s->why.text);
-        d->options.ops->checkpoint_lost(d->options.arg);
-    }
-    if (s->status != 0) {
-        rpc_reply_error(s->request, s->status, "checkpoint is not here any more", NULL);
-    } else {
-        struct bytes body = {0};
-        struct msg_snapshot_fetch_r m = {.index = s->ask.index,
-                                         .term = s->ask.term,
-                                         .total = s->total,
-                                         .crc = checksum_crc32(0, s->piece->data, s->size)};
-        struct net_slice payload = {s->piece, 0, (uint32_t)s->size};
-        encode_snapshot_fetch_r(&body, &m);
-        rpc_reply(s->request, MSG_snapshot_fetch_r, bytes_slice(&body), &payload, 1);
-        bytes_release(&body);
-    }
-    if (d->role == RAFT_LEADER && (is_end || s->status != 0)) {
-        struct raft_event event =
-            raft_driver_event(is_end ? RAFT_EV_SNAPSHOT_SENT : RAFT_EV_SNAPSHOT_FAILED);
-        event.peer = s->ask.node;
-        (void)raft_driver_step(d, &event);
-    }
-    buf_unref(s->piece);
-    free(s);
-}
-
-void raft_driver_on_snapshot_fetch(struct raft_driver *d, struct rpc_request *take_request)
-{
-    struct msg_snapshot_fetch ask;
-    int status = decode_snapshot_fetch(take_request->body, take_request->version, &ask);
-    if (status == 0 && (ask.length == 0 || ask.length > SNAPSHOT_PIECE_SIZE ||
-                        ask.node != take_request->remote->identity.node))
-        status = -ERR_INVALID;
-    if (status != 0) {
-        rpc_reply_error(take_request, status, NULL, NULL);
-        return;
-    }
-    struct serving *s = calloc(1, sizeof *s);
-    CHECK(s != NULL);
-    *s = (struct serving){.driver = d,
-                          .request = take_request,
-                          .ask = ask,
-                          .is_verified =
-                              d->verified.index == ask.index && d->verified.term == ask.term,
-                          .work = {.run = serve_run, .done = serve_done}};
-    if (work_submit(d->slow, &s->work) != 0) {
-        free(s);
-        rpc_reply_error(take_request, -ERR_BUSY, "too many pieces asked for at a time", NULL);
-    }
 }

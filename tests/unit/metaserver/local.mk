@@ -4,6 +4,7 @@ check_PROGRAMS += %D%/test-metaserver-store
     %D%/store_fixture.c %D%/store_fixture.h \
     %D%/store_main.c \
     %D%/test_checkpoint.c \
+    %D%/test_damage_large.c \
     %D%/test_log.c \
     %D%/test_log_damage.c \
     %D%/test_log_random.c \
@@ -17,6 +18,7 @@ check_PROGRAMS += %D%/test-metaserver
     %D%/daemon_fixture.c %D%/daemon_fixture.h \
     %D%/daemon_main.c \
     %D%/test_daemon_clients.c \
+    %D%/test_daemon_space.c \
     %D%/test_daemon_targets.c
 %C%_test_metaserver_LDADD = $(TEST_LIBS) $(NET_LIBS)
 
