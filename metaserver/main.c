@@ -122,9 +122,9 @@ static int start_driver(struct metaserver *m, struct err_text *why)
 static int start_queries(struct metaserver *m, struct err_text *why)
 {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    unsigned count = (unsigned)m->options.query_threads;
-    if (count == 0 && cores > 1)
-        count = cores > QUERIES_HELPERS_MAX ? QUERIES_HELPERS_MAX : (unsigned)cores - 1;
+    unsigned count = cores > 1 ? (unsigned)cores - 1 : 0;
+    if (count > m->options.query_threads)
+        count = (unsigned)m->options.query_threads;
     struct queries_options options = {
         .loop = m->loop, .helper_count = count, .answer = meta_answer_queries, .arg = m};
     m->queries = queries_create(&options);

@@ -31,8 +31,8 @@
     X(node, data, TEXT, "", 0, 0, "folder of log, checkpoints and database")                       \
     X(node, log_file, TEXT, "", 0, 0, "where to log; empty = standard error")                      \
     X(node, log_level, TEXT, "info", 0, 0, "error, warn, info or debug")                           \
-    X(node, query_threads, NUMBER, "0", 0, QUERIES_HELPERS_MAX,                                    \
-      "threads that help to answer queries; 0 = one less than there are cores")                    \
+    X(node, query_threads, NUMBER, "64", 0, QUERIES_HELPERS_MAX,                                   \
+      "most threads that help to answer queries; one per core less one at most")                   \
     X(net, listen, TEXT, "127.0.0.1:7001", 0, 0, "host:port to listen on")                         \
     X(net, peers, TEXT, "", 0, 0, "all metaservers, ID=host:port,ID=host:port")                    \
     X(cluster, copies, NUMBER, "2", 1, COPIES_MAX, "copies of new files, fixed at the start")      \

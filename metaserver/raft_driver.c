@@ -409,13 +409,13 @@ int raft_driver_create(const struct raft_driver_options *options, struct raft_dr
     raft_writer_start(d);
     d->slow = work_pool_create(options->loop, 1, 64);
     add_peers(d);
+    *ret_driver = d; /* a member without others leads at once: role_changed asks the driver */
     status = start(d, why);
     if (status != 0) {
         raft_driver_destroy(d);
-        return status;
+        *ret_driver = NULL;
     }
-    *ret_driver = d;
-    return 0;
+    return status;
 }
 
 void raft_driver_destroy(struct raft_driver *d)

@@ -62,7 +62,8 @@ struct raft_driver_options {
     void *arg;
 };
 
-/* Starts raft: reads the log's entries into memory. -ERR_FAULTY_LOG and others with `why`. */
+/* Starts raft: reads the log's entries into memory. *ret_driver is set before the first of the ops
+ * is called, which may be from inside; NULL on failure. -ERR_FAULTY_LOG and others with `why`. */
 int raft_driver_create(const struct raft_driver_options *options, struct raft_driver **ret_driver,
                        struct err_text *why);
 /* Waits for writes under way. Waiting proposals and reads end with -ERR_CANCELLED. */

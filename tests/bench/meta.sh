@@ -36,6 +36,8 @@ finish() { all_kill; [ "$KEEP" = 0 ] && rm -rf "$dir"; }
 trap finish EXIT
 leader_fields() { "$client" $addresses - leader; } # ADDRESS TERM APPLIED LOWEST CHECKPOINT
 leader_id() { local fields; fields=$(leader_fields) || return 1; fields=${fields%% *}; echo $((${fields##*:} - PORT + 1)); }
+# CPU-seconds of one server since its start.
+cpu_s() { awk -v t="$(getconf CLK_TCK)" '{ printf "%.2f", ($14 + $15) / t }' "/proc/${pid[$1]}/stat"; }
 now_ms() { date +%s%3N; }
 lookup() { "$client" $addresses "$(pids)" lookup "$FILES" "$@" "$SECONDS_EACH"; }
 create() { "$client" $addresses "$(pids)" create "$1" "$2" "${3:-$SECONDS_EACH}"; }
@@ -105,12 +107,12 @@ part_restart() {
     local start leader
     leader=$(leader_id); node_kill "$leader"; start=$(now_ms); node_start "$leader"
     "$client" "127.0.0.1:$((PORT + leader - 1))" - answer
-    row "killed, first answer of that one" "$(($(now_ms) - start)) ms"
+    row "killed, first answer of that one" "$(($(now_ms) - start)) ms, $(cpu_s "$leader") CPU-s"
     all_kill; start=$(now_ms); all_start
     row "all killed, first look-up" "$(($(now_ms) - start)) ms (an election in it)"
     leader=$(leader_id); node_kill "$leader"; distrust "$leader"; start=$(now_ms); node_start "$leader"
     "$client" "127.0.0.1:$((PORT + leader - 1))" - answer
-    row "database lost, first answer" "$(($(now_ms) - start)) ms"
+    row "database lost, first answer" "$(($(now_ms) - start)) ms, $(cpu_s "$leader") CPU-s"
     all_kill; for id in 1 2 3; do distrust $id; done; start=$(now_ms); all_start
     row "all three databases lost" "$(($(now_ms) - start)) ms to the first look-up"
     all_kill
@@ -135,13 +137,15 @@ part_rejoin() {
     set -- $(leader_fields); term=$2
     node_kill $victim; rm -rf "${dir:?}/m$victim"
     create 8 1 60 > "$dir/rejoin.out" & local writer=$!
-    sleep 1; start=$(now_ms); node_start $victim
+    sleep 1; : > "$dir/m$victim.log"; start=$(now_ms); node_start $victim
+    until grep -q snapshot.installed "$dir/m$victim.log" || [ $(($(now_ms) - start)) -gt 300000 ]; do sleep 0.1; done
+    row "checkpoint fetched and loaded after" "$(($(now_ms) - start)) ms, $(cpu_s $victim) CPU-s of its own"
     # Caught up: it misses less than what is on its way.
     while fields=$(leader_fields); set -- $fields; [ $(($3 - $4)) -gt 2000 ]; do
         [ $(($(now_ms) - start)) -gt 300000 ] && break
         sleep 0.2
     done
-    row "wiped follower caught up after" "$(($(now_ms) - start)) ms"
+    row "wiped follower caught up after" "$(($(now_ms) - start)) ms, $(cpu_s $victim) CPU-s of its own"
     wait $writer
     row "creates 8 x 1 meanwhile (60 s)" "$(cat "$dir/rejoin.out")"
     set -- $(leader_fields); row "elections meanwhile" "$(($2 - term))"

@@ -240,6 +240,42 @@ void daemons_change_leader(void)
     daemons_start(old);
 }
 
+static pid_t start_alone(const char *data, const char *address)
+{
+    pid_t pid = fork();
+    CHECK(pid >= 0);
+    if (pid == 0) {
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+        (void)execl(program(), program(), "--cluster", cluster_text, "--data", data, "--listen",
+                    address, "--log-level", "error", NULL);
+        _exit(127);
+    }
+    return pid;
+}
+
+bool daemons_alone_answers(void)
+{
+    char data[96], address[32];
+    const char *addresses[] = {address};
+    unsigned answered = 0;
+    (void)snprintf(data, sizeof data, "%s/alone", f.folder);
+    (void)snprintf(address, sizeof address, "127.0.0.1:%u", free_port(7900));
+    struct rpc_leader_options options = {
+        .addresses = addresses, .address_count = 1, .identity = &f.client, .seed = 2};
+    for (unsigned round = 0; round < 2; round++) {
+        struct bytes body = {0};
+        pid_t pid = start_alone(data, address);
+        struct rpc_leader *leader = rpc_leader_create(f.loop, &options);
+        send_to(leader, MSG_status, &body, &f.answer);
+        wait_answer(&f.answer);
+        answered += f.answer.status == 0;
+        rpc_leader_destroy(leader);
+        (void)kill(pid, SIGKILL);
+        CHECK(waitpid(pid, NULL, 0) == pid);
+    }
+    return answered == 2;
+}
+
 void session_begin(struct client_session *s)
 {
     struct bytes body = {0};

@@ -21,6 +21,8 @@ void daemons_kill(unsigned which, int signal_number); /* and waits for its end *
 void daemons_start(unsigned which);
 /* kill -9 of the leader, and start it again. Returns when another one answers. */
 void daemons_change_leader(void);
+/* A metaserver without others, started twice on the same folder: it answers each time. */
+bool daemons_alone_answers(void);
 
 struct answer {
     int status;

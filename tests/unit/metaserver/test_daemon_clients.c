@@ -241,6 +241,12 @@ static void handing_over(void)
     daemons_start(old);
 }
 
+/* It leads at once, while it starts. */
+static void alone(void)
+{
+    CU_ASSERT_TRUE(daemons_alone_answers());
+}
+
 CU_TestInfo daemon_client_tests[] = {{"answers", answers},
                                      {"seen_at_once", seen_at_once},
                                      {"exactly_once", exactly_once},
@@ -250,6 +256,7 @@ CU_TestInfo daemon_client_tests[] = {{"answers", answers},
                                      {"orphan_over_leader_change", orphan_over_leader_change},
                                      {"sets", sets},
                                      {"handing_over", handing_over},
+                                     {"alone", alone},
                                      CU_TEST_INFO_NULL};
 
 /* A session that is silent for its time ends: what it held goes, and it is told so. */
