@@ -255,7 +255,7 @@ int space_refusal(const struct metaserver *m, uint16_t code)
 
 bool space_is_ample(const struct metaserver *m)
 {
-    return m->space->level == LEVEL_OK;
+    return m->space->level == LEVEL_OK && fs_is_ample(m->fs);
 }
 
 /* ---- life ---- */

@@ -247,6 +247,11 @@ void fs_abort_batch(struct fs *fs)
     forget_batch(fs);
 }
 
+bool fs_is_ample(const struct fs *fs)
+{
+    return fs->kv->ops->is_ample(fs->kv);
+}
+
 int fs_commit_batch(struct fs *fs)
 {
     CHECK(fs->in_batch);

@@ -103,6 +103,8 @@ struct fs_result {
 int fs_begin_batch(struct fs *fs);
 int fs_commit_batch(struct fs *fs);
 void fs_abort_batch(struct fs *fs);
+/* As of the last commit: a batch of ordinary size will not meet -ERR_NO_SPACE. */
+bool fs_is_ample(const struct fs *fs);
 int fs_apply(struct fs *fs, uint64_t index, uint64_t term, struct slice envelope,
              struct fs_result *ret);
 /* An entry that is not a command: a leader's no-op, a membership change. */

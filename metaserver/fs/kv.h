@@ -46,6 +46,8 @@ struct kv_ops {
     int (*next)(struct kv_cursor *cursor, struct slice *ret_key, struct slice *ret_value);
     int (*previous)(struct kv_cursor *cursor, struct slice *ret_key, struct slice *ret_value);
     uint64_t (*bytes_used)(struct kv *kv);
+    /* Room for the next megabytes is set aside: a commit will not run out of it. */
+    bool (*is_ample)(struct kv *kv);
     void (*destroy)(struct kv *kv); /* no view may be open, a write transaction is aborted */
 };
 

@@ -1,4 +1,7 @@
 /* The ordered store in one LMDB file. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
 #include <lmdb.h>
 #include <stdlib.h>
 #include <sys/statvfs.h>
@@ -10,7 +13,7 @@
 
 #include "common/base/banned.h"
 
-enum { READERS_MAX = 126, FILE_MODE = 0640, NEARLY_FULL_BYTES = 1 << 20 };
+enum { READERS_MAX = 126, FILE_MODE = 0640, NEARLY_FULL_BYTES = 1 << 20, RESERVE_BYTES = 16 << 20 };
 
 struct lmdb {
     struct kv kv;
@@ -19,6 +22,8 @@ struct lmdb {
     uint64_t map_bytes;
     unsigned snapshots_open; /* changed by the loop thread only, see kv.h */
     struct lmdb_view *writer;
+    uint64_t reserved_end; /* the file's blocks are allocated up to here */
+    bool is_ample;
     size_t last_size; /* of the tree's last key while it is known, otherwise 0 */
     uint8_t last_key[KV_KEY_SIZE_MAX];
 };
@@ -120,6 +125,27 @@ static void find_last(struct lmdb *s)
     mdb_cursor_close(c);
 }
 
+/* Allocates blocks behind the file's end, so that a commit does not find out that the disk is full.
+ * Where the file system cannot do that, nothing is known beforehand. */
+static void reserve(struct lmdb *s)
+{
+    mdb_filehandle_t file;
+    uint64_t used = lmdb_bytes_used(&s->kv);
+    bool fits = used + RESERVE_BYTES <= s->map_bytes && mdb_env_get_fd(s->env, &file) == 0;
+    if (fits && used + RESERVE_BYTES / 2 > s->reserved_end) {
+        if (fallocate(file, FALLOC_FL_KEEP_SIZE, (off_t)used, RESERVE_BYTES) == 0)
+            s->reserved_end = used + RESERVE_BYTES;
+        else
+            fits = errno == EOPNOTSUPP;
+    }
+    s->is_ample = fits;
+}
+
+static bool lmdb_is_ample(struct kv *kv)
+{
+    return store_of(kv)->is_ample;
+}
+
 static int lmdb_begin(struct kv *kv, struct kv_view **ret_writer)
 {
     struct lmdb *s = store_of(kv);
@@ -145,6 +171,7 @@ static int lmdb_commit(struct kv *kv)
     int status = write_error_of(s, mdb_txn_commit(s->writer->txn));
     free(s->writer);
     s->writer = NULL;
+    reserve(s);
     return status;
 }
 
@@ -311,6 +338,7 @@ static const struct kv_ops lmdb_ops = {
     .next = lmdb_next,
     .previous = lmdb_previous,
     .bytes_used = lmdb_bytes_used,
+    .is_ample = lmdb_is_ample,
     .destroy = lmdb_destroy,
 };
 
@@ -348,6 +376,8 @@ static int open_store(const char *folder, uint64_t map_bytes, unsigned flags, st
         CHECK(mdb_env_info(s->env, &info) == 0);
         s->map_bytes = info.me_mapsize;
         status = open_tree(s, flags & MDB_RDONLY);
+        if (status == 0 && !(flags & MDB_RDONLY))
+            reserve(s);
     }
     if (status) {
         mdb_env_close(s->env);

@@ -356,6 +356,12 @@ static int mem_previous(struct kv_cursor *cursor, struct slice *ret_key, struct 
     return stand_on(c, find_below(root_of(c->view), key), ret_key, ret_value);
 }
 
+static bool mem_is_ample(struct kv *kv)
+{
+    (void)kv;
+    return true;
+}
+
 static uint64_t mem_bytes_used(struct kv *kv)
 {
     return store_of(kv)->bytes;
@@ -388,6 +394,7 @@ static const struct kv_ops mem_ops = {
     .next = mem_next,
     .previous = mem_previous,
     .bytes_used = mem_bytes_used,
+    .is_ample = mem_is_ample,
     .destroy = mem_destroy,
 };
 

@@ -1,14 +1,14 @@
 # Three metaservers started by hand, each with a disk of its own where a test wants one. Sourced after lib.sh.
-#   metas_begin PORT [OPTION...]   three daemons' common options; PORT + 1 .. PORT + 3 are used
+#   metas_begin [OPTION...]        three daemons' common options; sets $port, ports + 1 .. + 7 are free for the test
 #   disk_make I SIZE               $work/disk$I: an ext4 of its own for m$I; false without loop devices
 #   meta_start I, meta_end I SIGNAL, metas_mount, leader
 daemon=$build/metaserver/cairn-metaserver
 mount=$build/fuse/cairn-mount
-metas_uuid=10101010-2222-3333-4444-555555555555
+metas_uuid=10101010-2222-3333-4444-$(printf %012x $$)
 declare -A pid
 
 metas_begin() {
-    port=$1; shift
+    port=$((21000 + $$ % 700 * 16)) # of its own: another run may be under way
     metas_options=("$@")
     peers=1=127.0.0.1:$((port + 1)),2=127.0.0.1:$((port + 2)),3=127.0.0.1:$((port + 3))
     addresses=${peers//[123]=/}

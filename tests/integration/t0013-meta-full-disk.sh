@@ -5,7 +5,7 @@
 . "$(dirname "$0")/lib.sh"
 begin t0013-meta-full-disk
 . "$(dirname "$0")/metas.sh"
-metas_begin 7860 --checkpoint-log 1MiB
+metas_begin --checkpoint-log 1MiB
 for i in 1 2 3; do disk_make $i 320M || { echo "ok $test_name # skipped: no loop devices"; trap - EXIT; rm -rf "$work"; exit 0; }; done
 fill() { # to the last byte
     dd if=/dev/zero of="$work/disk$1/fill" bs=1M > /dev/null 2>&1

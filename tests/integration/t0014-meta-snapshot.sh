@@ -9,7 +9,7 @@ begin t0014-meta-snapshot
 load=$build/tests/integration/load-names
 [ -x "$load" ] || { echo "not ok $test_name: make check-programs first"; exit 1; }
 NAMES=${NAMES:-300000}
-metas_begin 7870 --checkpoint-log 8MiB
+metas_begin --checkpoint-log 8MiB
 for i in 1 2 3; do meta_start $i; done
 metas_mount
 wait_for 20 mkdir "$M/first"

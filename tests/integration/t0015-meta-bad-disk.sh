@@ -5,7 +5,7 @@
 . "$(dirname "$0")/lib.sh"
 begin t0015-meta-bad-disk
 . "$(dirname "$0")/metas.sh"
-metas_begin 7880 --checkpoint-log 1MiB
+metas_begin --checkpoint-log 1MiB
 for i in 1 2 3; do disk_make $i 320M || { echo "ok $test_name # skipped: no loop devices"; trap - EXIT; rm -rf "$work"; exit 0; }; done
 for i in 1 2 3; do meta_start $i; done
 metas_mount
