@@ -1,5 +1,5 @@
 # Three metaservers started by hand, each with a disk of its own where a test wants one. Sourced after lib.sh.
-#   metas_begin PORT [OPTION...]   three daemons' common options; PORT + 1 .. PORT + 3 are used
+#   metas_begin PORT [OPTION...]   three daemons' common options; seven free ports from PORT on are used
 #   disk_make I SIZE               $work/disk$I: an ext4 of its own for m$I; false without loop devices
 #   meta_start I, meta_end I SIGNAL, metas_mount, leader
 daemon=$build/metaserver/cairn-metaserver
@@ -7,8 +7,22 @@ mount=$build/fuse/cairn-mount
 metas_uuid=10101010-2222-3333-4444-555555555555
 declare -A pid
 
+# The first port from $1 on, in steps of ten, after which seven are free.
+free_ports() {
+    python3 - "$1" <<'P'
+import socket, sys
+def is_free(port):
+    with socket.socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try: s.bind(('127.0.0.1', port))
+        except OSError: return False
+    return True
+print(next(p for p in range(int(sys.argv[1]), 9000, 10) if all(is_free(p + i) for i in range(1, 8))))
+P
+}
+
 metas_begin() {
-    port=$1; shift
+    port=$(free_ports "$1"); shift
     metas_options=("$@")
     peers=1=127.0.0.1:$((port + 1)),2=127.0.0.1:$((port + 2)),3=127.0.0.1:$((port + 3))
     addresses=${peers//[123]=/}
