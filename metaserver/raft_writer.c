@@ -4,6 +4,7 @@
  * again by a timer, never on the loop: reads, votes and stepping down go on (R21). */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/base/check.h"
 #include "common/base/log.h"
@@ -14,7 +15,7 @@ void raft_driver_die(const char *what, int status)
     log_error("meta.disk_failed",
               "what=\"%s\" error=%s: ending, so that nothing is promised that is not kept", what,
               err_name(status));
-    exit(3);
+    _exit(3); /* at once: no handler may write any more */
 }
 
 /* ---- batches ---- */

@@ -7,8 +7,22 @@ mount=$build/fuse/cairn-mount
 metas_uuid=10101010-2222-3333-4444-$(printf %012x $$)
 declare -A pid
 
+# The first port from $1 on, in steps of ten, after which seven are free.
+free_ports() {
+    python3 - "$1" <<'P'
+import socket, sys
+def is_free(port):
+    with socket.socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try: s.bind(('127.0.0.1', port))
+        except OSError: return False
+    return True
+print(next(p for p in range(int(sys.argv[1]), 32760, 10) if all(is_free(p + i) for i in range(1, 8))))
+P
+}
+
 metas_begin() {
-    port=$((21000 + $$ % 700 * 16)) # of its own: another run may be under way
+    port=$(free_ports $((21000 + $$ % 700 * 16))) # of its own: another run may be under way
     metas_options=("$@")
     peers=1=127.0.0.1:$((port + 1)),2=127.0.0.1:$((port + 2)),3=127.0.0.1:$((port + 3))
     addresses=${peers//[123]=/}

@@ -461,6 +461,7 @@ CU_TestInfo state_tests[] = {
 int main(int argc, char **argv)
 {
     CU_SuiteInfo suites[] = {{"fs/operations", NULL, NULL, NULL, NULL, operation_tests},
+                             {"fs/space", NULL, NULL, NULL, NULL, space_tests},
                              {"fs/state", NULL, NULL, NULL, NULL, state_tests},
                              {"fs/check", NULL, NULL, NULL, NULL, check_tests},
                              CU_SUITE_INFO_NULL};
