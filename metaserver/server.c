@@ -391,7 +391,8 @@ void meta_role_changed(void *arg, enum raft_role role, uint32_t leader, uint64_t
         m->is_leader = true;
         m->leader_term = term;
         m->leader_ready_ms = 0;
-        ask_ready(m);
+        if (m->driver) /* a lone one leads before its driver is made: the tick asks */
+            ask_ready(m);
     }
     if (m->is_stopping && !leads)
         loop_stop(m->loop);
