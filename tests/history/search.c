@@ -63,7 +63,10 @@ static void weigh(struct evidence *e, const struct history_op *unknown,
     bool matches = unknown->kind == HISTORY_SETATTR
                        ? seen->inode == unknown->inode && seen->value == unknown->value
                        : seen->inode != 0 && seen->tag == unknown->value;
-    if (!matches)
+    /* What has no name any more is outside the model: a value that it got then proves nothing. */
+    bool was_named =
+        seen->nlink > 0 || witness->kind == HISTORY_UNLINK || witness->kind == HISTORY_RMDIR;
+    if (!matches || (unknown->kind == HISTORY_SETATTR && !was_named))
         return;
     e->inode = seen->inode;
     if (witness->return_ns < e->by_ns)

@@ -210,6 +210,26 @@ static void renames_that_might_do_nothing_are_tried_later(void)
     CU_ASSERT(rules_accept());
 }
 
+/* A file without a name that somebody has open takes a value, too. */
+static void unknown_values_of_nameless_files_pass(void)
+{
+    create(0, 10, 0, 1, 1);
+    unlinked(20, 30, 0, 1, 0, 2);
+    unknown(set(25, 0, 1, 9, 0));
+    struct history_op *op = add(HISTORY_GETATTR, 40, 50, 0, 0);
+    op->inode = 101;
+    op->seen = seen(101, 1, 9, 0, 3);
+    CU_ASSERT(search_accepts());
+    CU_ASSERT(rules_accept());
+    begin();
+    create(0, 10, 0, 1, 1);
+    unknown(set(15, 0, 1, 9, 0));
+    unlinked(20, 30, 0, 1, 9, 3); /* its answer shows that the value came before */
+    looked(40, 50, 0, 0, 0, 0);
+    CU_ASSERT(search_accepts());
+    CU_ASSERT(rules_accept());
+}
+
 /* ---- wrong ones ---- */
 
 /* R15, R16: a deposed leader answers from its old state. */
@@ -522,6 +542,7 @@ static void long_histories_stay_cheap(void)
     T(the_one_order_is_found)                        \
     T(unknown_ones_may_take_effect_late_or_never)    \
     T(renames_links_and_lists_pass)                  \
+    T(unknown_values_of_nameless_files_pass)         \
     T(renames_that_might_do_nothing_are_tried_later) \
     T(stale_reads_are_refused)                       \
     T(values_that_come_back_are_refused)             \
