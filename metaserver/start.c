@@ -267,14 +267,18 @@ static int open_database(struct metaserver *m, struct err_text *why)
 
 /* ---- life ---- */
 
-static bool is_empty_or_absent(const char *path)
+/* Nothing there, or what is left of a first start that was killed: the log is made before all else,
+ * and log_store_open refuses one that was ever used. The empty mount point of a log on a disk of
+ * its own is not taken for that, because database and checkpoints are beside it. */
+static bool is_new(const char *path)
 {
     DIR *folder = opendir(path);
     unsigned names = 0;
     if (!folder)
         return errno == ENOENT;
     for (struct dirent *e; (e = readdir(folder));)
-        names += strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0;
+        names += strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0 &&
+                 strcmp(e->d_name, "log") != 0;
     (void)closedir(folder);
     return names == 0;
 }
@@ -284,7 +288,7 @@ int meta_open(struct metaserver *m, struct err_text *why)
     struct log_store_options log_options;
     char path[PATH_SIZE];
     log_store_options_defaults(&log_options);
-    log_options.create = is_empty_or_absent(m->options.data);
+    log_options.create = is_new(m->options.data);
     if (log_options.create && mkdir(m->options.data, 0750) != 0 && errno != EEXIST)
         return err_set(ERR_IO, why, "cannot make the data folder %.160s: %s", m->options.data,
                        strerror(errno));

@@ -5,7 +5,7 @@
  *   --cluster HOST:PORT,...   --out FILE    --dir NAME (made under the root; must not exist)
  *   --seed N                  --ops N (10000, of all clients)      --clients N (8)
  *   --groups N (4)            --think-us N (most pause between two operations; 8000)
- *   --deadline-ms N (20000)   --hasty-ms N (1500; the deadline of the first client)
+ *   --deadline-ms N (60000)   --hasty-ms N (1500; the deadline of the first client)
  *   --source HOST:PORT,... (of the clients in turn; none: the kernel's)
  *
  * A quarter of the clients only reads: a change waits for a quorum, so after a moment nobody else
@@ -403,7 +403,7 @@ int main(int argc, char **argv)
                              .clients = 8,
                              .groups = 4,
                              .think_us = 8000,
-                             .deadline_ms = 20000,
+                             .deadline_ms = 60000,
                              .hasty_ms = 1500,
                              .lock = PTHREAD_MUTEX_INITIALIZER};
     if (!take_options(&run, argc, argv))

@@ -1,10 +1,11 @@
 /* The search for an order: depth first over the operations that real time allows next, with a
  * memory of (what is done, state) that has been tried (Wing and Gong 1993; Lowe 2017).
  *
- * Two things keep it small. An answered operation that leaves the state as it is may be taken as
- * soon as its answer fits: that never closes a way, so there is no branch. And what an unknown
- * operation did is looked for first: when somebody saw its tag or value it did happen, before that
- * observation ended; a setattr whose value nobody saw can be left out. */
+ * Two things keep it small. An operation that by its answer changes no state at all, a read or one
+ * that failed, may be taken as soon as the answer fits: that never closes a way, so there is no
+ * branch. (A rename that succeeded and would do nothing now may have done something elsewhere.) And
+ * what an unknown operation did is looked for first: when somebody saw its tag or value it did
+ * happen, before that observation ended; a setattr whose value nobody saw can be left out. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -62,7 +63,10 @@ static void weigh(struct evidence *e, const struct history_op *unknown,
     bool matches = unknown->kind == HISTORY_SETATTR
                        ? seen->inode == unknown->inode && seen->value == unknown->value
                        : seen->inode != 0 && seen->tag == unknown->value;
-    if (!matches)
+    /* What has no name any more is outside the model: a value that it got then proves nothing. */
+    bool was_named =
+        seen->nlink > 0 || witness->kind == HISTORY_UNLINK || witness->kind == HISTORY_RMDIR;
+    if (!matches || (unknown->kind == HISTORY_SETATTR && !was_named))
         return;
     e->inode = seen->inode;
     if (witness->return_ns < e->by_ns)
@@ -226,7 +230,7 @@ static int64_t window_end(const struct search *s, size_t first)
     return end;
 }
 
-/* Takes everything that fits and changes nothing. */
+/* Takes everything that fits and only looks. */
 static void take_unchanging(struct search *s, struct frame *f)
 {
     struct history_state after;
@@ -238,10 +242,11 @@ static void take_unchanging(struct search *s, struct frame *f)
         int64_t end = window_end(s, f->first);
         for (size_t i = f->first; i < s->required && s->items[i].op.invoke_ns <= end; i++) {
             const struct item *item = &s->items[i];
-            if (item->done || !item->answered || !history_step(&f->state, &item->op, true, &after))
+            bool only_looks = history_is_read(item->op.kind) || item->op.status != 0;
+            if (item->done || !item->answered || !only_looks ||
+                !history_step(&f->state, &item->op, true, &after))
                 continue;
-            if (memcmp(&after, &f->state, sizeof after) != 0)
-                continue;
+            CHECK(memcmp(&after, &f->state, sizeof after) == 0);
             take(s, i);
             found = true;
         }

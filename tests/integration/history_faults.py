@@ -11,13 +11,13 @@ seed = int(os.environ.get('SEED') or random.randrange(1, 1 << 30))
 runs = int(os.environ.get('RUNS') or 2)
 ops = int(os.environ.get('OPS') or 10000)
 chosen = (os.environ.get('FAULTS') or 'kill,kill-all,pause,cut').split(',')
-limit_s = float(os.environ.get('LIMIT') or 180)  # of one run: more is a hang
+limit_s = float(os.environ.get('LIMIT') or 300)  # of one run: more is a hang
 stop_early = os.environ.get('STOP') == '1'       # at the first violation
 NODES = (1, 2, 3)
 CLIENTS = ('127.0.2.1', '127.0.2.2')
 UUID = '12121212-2222-3333-4444-555555555555'
 UNKNOWN_MAX = 0.01
-figures = dict.fromkeys('kills pauses partitions elections operations unknown violations'.split(), 0)
+figures = dict.fromkeys('kills rebuilds pauses partitions elections operations unknown violations'.split(), 0)
 slowest_ms = gap_ms = steps = failed = 0
 
 
@@ -43,11 +43,18 @@ class Cluster:
             self.process[node] = subprocess.Popen(
                 [f'{build}/metaserver/cairn-metaserver', '--id', str(node), '--cluster', UUID,
                  '--data', f'{work}/m{node}', '--log-file', f'{work}/m{node}.log', '--listen',
-                 f'{address(node)}:7101', '--peers', peers, '--shards', '8'], stdout=err, stderr=err)
+                 f'{address(node)}:7101', '--peers', peers, '--shards', '8',
+                 '--checkpoint-log', '1MiB'], stdout=err, stderr=err)
 
     def kill(self, node):
         self.process[node].kill()
         self.process[node].wait()
+
+    def forget_boot(self, node):
+        """As after a power cut: the database is not trusted, but built anew from checkpoint and log (R11)."""
+        with open(f'{work}/m{node}/database.state', 'w') as state:
+            state.write('open boot=another mount=0\n')
+        figures['rebuilds'] += 1
 
     def signal(self, node, number):
         self.process[node].send_signal(number)
@@ -107,6 +114,8 @@ class Faults:
         self.cluster.kill(node)
         figures['kills'] += 1
         self.wait(self.chance.uniform(0.05, 1.2))
+        if self.chance.random() < 0.25:
+            self.cluster.forget_boot(node)
         self.cluster.start(node)
 
     def kill_all(self):
@@ -115,7 +124,11 @@ class Faults:
             figures['kills'] += 1
         for node in NODES:
             self.cluster.start(node)
-        self.wait(1.5)
+        self.cluster.leader()
+        before, end = figures['elections'], time.monotonic() + 20
+        while figures['elections'] == before and time.monotonic() < end:
+            self.wait(0.1)
+            self.cluster.leader()
 
     def pause(self):
         """Longer than the lease (375 ms) and mostly longer than an election takes (0.5 to 1 s). Often
@@ -221,7 +234,7 @@ def main():
             print('not ok t0012-linearizable: ' + wrong)
     share = figures['unknown'] / max(figures['operations'], 1)
     print(f"# runs {done}, operations {figures['operations']}, unknown {share:.3%}, "
-          f"elections {figures['elections']}, kills {figures['kills']}, pauses {figures['pauses']}, "
+          f"elections {figures['elections']}, kills {figures['kills']} ({figures['rebuilds']} with a rebuild), pauses {figures['pauses']}, "
           f"partitions {figures['partitions']}, violations {figures['violations']}")
     print(f'# slowest operation {slowest_ms} ms, longest gap between two {gap_ms} ms, {steps} steps of the search')
     if failed == 0:
