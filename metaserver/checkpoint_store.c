@@ -84,6 +84,7 @@ static unsigned scan_folder(const struct checkpoint_store *store,
         if (fstatat(store->folder_fd, d->d_name, &status, AT_SYMLINK_NOFOLLOW) != 0)
             continue;
         info.size_bytes = (uint64_t)status.st_size;
+        info.written_s = status.st_mtime;
         count = infos_insert(ret_infos, count, info);
     }
     (void)closedir(directory);

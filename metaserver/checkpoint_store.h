@@ -38,6 +38,7 @@ struct checkpoint_id {
 struct checkpoint_info {
     struct checkpoint_id id;
     uint64_t size_bytes; /* of the file */
+    int64_t written_s;   /* when: seconds since 1970 */
 };
 
 struct checkpoint_store;
