@@ -27,9 +27,19 @@ json_t *json_of_slice(struct slice s)
     return text;
 }
 
-void json_print(json_t *take_value)
+static void print(json_t *take_value, size_t flags)
 {
-    json_dumpf(take_value, stdout, JSON_INDENT(1) | JSON_PRESERVE_ORDER);
+    json_dumpf(take_value, stdout, flags | JSON_PRESERVE_ORDER);
     putchar('\n');
     json_decref(take_value);
+}
+
+void json_print(json_t *take_value)
+{
+    print(take_value, JSON_INDENT(1));
+}
+
+void json_print_line(json_t *take_value)
+{
+    print(take_value, JSON_COMPACT);
 }

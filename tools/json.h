@@ -12,5 +12,7 @@ json_t *json_of_number(uint64_t n);
 json_t *json_of_slice(struct slice s);
 /* To standard output, indented, with a line end. */
 void json_print(json_t *take_value);
+/* The same on one line. */
+void json_print_line(json_t *take_value);
 
 #endif
