@@ -29,6 +29,7 @@ static void install(void *arg, uint64_t index, uint64_t term)
     struct metaserver *m = arg;
     struct err_text why = {""};
     checkpointer_cancel(m); /* it reads the database that goes */
+    fsck_cancel(m->fsck);
     if (meta_swap_database(m, &why) != 0) {
         log_error("meta.database", "why=\"%s\": ending; the next start builds it anew", why.text);
         exit(3);
@@ -141,6 +142,7 @@ static int start(struct metaserver *m, struct err_text *why)
                                         .instance = random_u64()};
     m->results = meta_results_create();
     m->checkpointer = checkpointer_create(m);
+    m->fsck = fsck_create(m);
     m->collector = collector_create();
     m->planner = planner_create();
     m->plan = calloc(1, sizeof *m->plan);
@@ -162,6 +164,7 @@ static void stop(struct metaserver *m, bool is_clean)
     checkpointer_destroy(m->checkpointer);
     if (m->driver)
         raft_driver_destroy(m->driver); /* answers what waits for it */
+    fsck_destroy(m->fsck);              /* after the driver: a read may have waited for it */
     sessions_stop(m);
     targets_stop(m);
     if (m->server)

@@ -5,7 +5,7 @@
  *   sessions.c    who lives, who has what open    targets.c     heartbeats, leases, the planner
  *   collect.c     deleted chunks to chunkservers  checkpoint.c  checkpoints, log trimming
  *   status.c      what `cairn status` shows       raft_*.c      the log's agreement
- *   member.c      what `cairn meta` asks for
+ *   member.c      what `cairn meta` asks for      fsck.c        the check of all invariants
  *
  * The volatile parts (opens, heartbeats) belong to the leader's term and are rebuilt by what
  * clients and chunkservers tell a new one. */
@@ -60,6 +60,7 @@ struct meta_results;
 struct target_heard;
 struct collector;
 struct checkpointer;
+struct fsck;
 
 struct metaserver {
     struct metaserver_options options;
@@ -99,6 +100,7 @@ struct metaserver {
     uint64_t plan_at_ms;
     struct collector *collector;
     struct checkpointer *checkpointer;
+    struct fsck *fsck;
 };
 
 /* ---- start.c ---- */
@@ -208,6 +210,14 @@ void checkpointer_figures(const struct metaserver *m, struct checkpoint_figures 
 bool member_dispatch(struct metaserver *m, struct rpc_request *take_request);
 /* Leader. Takes the request. */
 void member_on_transfer(struct metaserver *m, struct rpc_request *take_request);
+
+/* ---- fsck.c ---- */
+struct fsck *fsck_create(struct metaserver *m);
+void fsck_destroy(struct fsck *f); /* NULL is allowed; breaks off a check under way */
+/* Breaks off a check under way and lets go of the database. */
+void fsck_cancel(struct fsck *f);
+/* Leader. Takes the request. */
+void fsck_on_request(struct metaserver *m, struct rpc_request *take_request);
 
 /* ---- status.c ---- */
 /* One row per metaserver; returns how many. Only a leader knows match_index and up of others. */

@@ -185,6 +185,9 @@ static void dispatch_leader(struct metaserver *m, struct rpc_request *take_reque
     case MSG_status:
         status_answer(m, take_request);
         return;
+    case MSG_fsck:
+        fsck_on_request(m, take_request);
+        return;
     case MSG_meta_transfer:
         member_on_transfer(m, take_request);
         return;

@@ -18,23 +18,6 @@ enum {
     POLL_US = 50000,
 };
 
-/* Fetches all members of the cluster that the options name; prints why not. */
-static int fetch(const struct arguments *a, struct members *m)
-{
-    char cluster[CLUSTER_TEXT_MAX];
-    struct err_text why = {""};
-    int code = cluster_of(a, NULL, cluster);
-    if (code != EXIT_GOOD)
-        return code;
-    int status = members_fetch(cluster, m, &why);
-    if (status == 0)
-        return EXIT_GOOD;
-    members_release(m);
-    if (status == -ERR_CONFIG)
-        return complain_text(EXIT_USAGE, "%s", why.text);
-    return complain(status, "no metaserver of %s answers (%s)", cluster, why.text);
-}
-
 static const char *role_name(uint8_t role)
 {
     static const char *const names[] = {"?", "follower", "candidate", "leader"};
@@ -160,7 +143,7 @@ int command_meta_ls(const struct arguments *a)
     bool json = false;
     if (option_json(a, &json, &why) != 0)
         return complain_text(EXIT_USAGE, "%s", why.text);
-    int code = fetch(a, &all);
+    int code = members_of(a, &all);
     if (code != EXIT_GOOD)
         return code;
     json ? print_members_json(&all) : print_members(&all);
@@ -236,7 +219,7 @@ int command_meta_checkpoint(const struct arguments *a)
     if (option_json(a, &json, &why) != 0 ||
         option_number(a, "timeout", CHECKPOINT_WAIT_S, 1, 86400, &wait_s, &why) != 0)
         return complain_text(EXIT_USAGE, "%s", why.text);
-    int code = fetch(a, &all);
+    int code = members_of(a, &all);
     if (code != EXIT_GOOD)
         return code;
     code = choose(a, &all, &one);
@@ -311,7 +294,7 @@ int command_meta_transfer(const struct arguments *a)
     unsigned wait_s;
     if (option_number(a, "timeout", TRANSFER_WAIT_S, 1, 3600, &wait_s, &why) != 0)
         return complain_text(EXIT_USAGE, "%s", why.text);
-    int code = fetch(a, &all);
+    int code = members_of(a, &all);
     if (code != EXIT_GOOD)
         return code;
     const struct member *to = members_find(&all, a->words[0]);

@@ -4,6 +4,7 @@ noinst_LIBRARIES += %D%/libtools.a
     %D%/cmd_cp.c \
     %D%/cmd_dev.c \
     %D%/cmd_file.c \
+    %D%/cmd_fsck.c \
     %D%/cmd_meta.c \
     %D%/cmd_mount.c \
     %D%/cmd_status.c \

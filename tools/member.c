@@ -8,6 +8,7 @@
 #include "common/base/check.h"
 #include "common/net/loop.h"
 #include "common/net/rpc_client.h"
+#include "tools/connect.h"
 
 #include "common/base/banned.h"
 
@@ -116,6 +117,31 @@ int members_fetch(const char *cluster, struct members *ret_members, struct err_t
     }
     find_leader(ret_members);
     return status;
+}
+
+int members_of(const struct arguments *a, struct members *ret_members)
+{
+    char cluster[CLUSTER_TEXT_MAX];
+    struct err_text why = {""};
+    int code = cluster_of(a, NULL, cluster);
+    if (code != EXIT_GOOD)
+        return code;
+    int status = members_fetch(cluster, ret_members, &why);
+    if (status == 0)
+        return EXIT_GOOD;
+    members_release(ret_members);
+    if (status == -ERR_CONFIG)
+        return complain_text(EXIT_USAGE, "%s", why.text);
+    return complain(status, "no metaserver of %s answers (%s)", cluster, why.text);
+}
+
+int members_with_leader(const struct arguments *a, struct members *ret_members)
+{
+    int code = members_of(a, ret_members);
+    if (code != EXIT_GOOD || ret_members->leader)
+        return code;
+    members_release(ret_members);
+    return complain_text(EXIT_NO_LEADER, "nobody leads\n  try: cairn meta ls");
 }
 
 void members_release(struct members *m)

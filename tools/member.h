@@ -4,6 +4,7 @@
 
 #include "common/client/client.h"
 #include "common/wire/codec.h"
+#include "tools/command.h"
 
 enum { MEMBERS_MAX = 16, MEMBER_ASK_MS = 3000 };
 
@@ -33,6 +34,10 @@ struct members {
 /* All metaservers of the cluster, by the answer of the first one that can be reached; by number.
  * -ERR_CONFIG for a bad text, -ERR_UNREACHABLE when none answers. */
 int members_fetch(const char *cluster, struct members *ret_members, struct err_text *why);
+/* The same for the cluster that the options name; prints why not, and returns an exit code. */
+int members_of(const struct arguments *a, struct members *ret_members);
+/* The same, and -ERR_NOT_LEADER's exit code when nobody leads. */
+int members_with_leader(const struct arguments *a, struct members *ret_members);
 void members_release(struct members *m);
 /* "m2" or "2"; NULL when there is none of this number. */
 const struct member *members_find(const struct members *m, const char *name);

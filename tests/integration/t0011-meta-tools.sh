@@ -89,6 +89,17 @@ check "a log in use is clean" test "$(verdict log "$D/m1/data")" = clean
 wait $writer
 check "checkpoints in use are clean" bash -c "'$inspect' checkpoint '$D/m1/data' | tee '$work/i' && grep -q '^verdict  clean' '$work/i'"
 refuse "a database in use" 2 'cairn fsck while it runs' "$inspect" db "$D/m1/data"
+
+# ---- fsck while the service goes on ----
+for i in $(seq 200); do echo "$i" > "$M/a/h$i"; done &
+writer=$!
+check "fsck during writes finds nothing" bash -c "timeout 60 '$cairn' fsck --cluster '$D' | tee '$work/i' && grep -q 'nothing is wrong' '$work/i'"
+check "the writes went on" wait $writer
+names_found() { timeout 60 "$cairn" fsck --cluster "$D" -o json | python3 -c "
+import json,sys
+v=json.load(sys.stdin); assert v['complete'] and not v['findings']; print(v['names'])"; }
+check "it counts the names" test "$(names_found)" = "$(find "$M" -mindepth 1 | wc -l)"
+
 cluster_down
 
 # ---- cairn-inspect on stopped ones: it changes nothing ----
@@ -96,7 +107,7 @@ prints() { find "$D/m1/data" -printf '%p %s %T@ %i\n' | sort; find "$D/m1/data" 
 prints > "$work/before"
 check "the log: names of the messages" bash -c "'$inspect' log --entries '$D/m1/data' > '$work/i' && grep -q 'command *meta_create ' '$work/i' && tail -1 '$work/i' | grep '^verdict  clean'"
 check "the checkpoints with all invariants" "$inspect" checkpoint --check "$D/m1/data"
-check "the database" bash -c "'$inspect' db '$D/m1/data' > '$work/i' && cat '$work/i' && grep -qE ' 15[0-9] names' '$work/i' && grep '^verdict  clean' '$work/i'"
+check "the database" bash -c "'$inspect' db '$D/m1/data' > '$work/i' && cat '$work/i' && grep -qE ' 35[0-9] names' '$work/i' && grep '^verdict  clean' '$work/i'"
 prints > "$work/after"
 check "nothing was touched" cmp "$work/before" "$work/after"
 refuse "no such folder" 2 'try: the data folder' "$inspect" log "$work"
@@ -147,3 +158,10 @@ f = open(sys.argv[1], 'r+b'); data = f.read(); at = data.rfind(b'\x01later'); as
 f.seek(at + 1); f.write(b'LATER')
 P
 refuse "a changed name in the database" 1 'finding .*not found by look-up' "$inspect" db "$work/bad"
+
+# ---- fsck tells what is wrong in the leader's state ----
+cp "$work/bad/database/data.mdb" "$D/m1/data/database/data.mdb"
+cluster_up
+check "m1 leads with a damaged name" meta transfer m1 --timeout 30
+refuse "fsck tells it and ends with 1" 1 'finding .*not found by look-up' "$cairn" fsck --cluster "$D"
+cluster_down
