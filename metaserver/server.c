@@ -399,7 +399,9 @@ void meta_role_changed(void *arg, enum raft_role role, uint32_t leader, uint64_t
         m->is_leader = true;
         m->leader_term = term;
         m->leader_ready_ms = 0;
-        ask_ready(m);
+        /* A lone metaserver leads before its driver is there; then the tick asks. */
+        if (m->driver)
+            ask_ready(m);
     }
     if (m->is_stopping && !leads)
         loop_stop(m->loop);

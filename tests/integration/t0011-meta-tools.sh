@@ -165,3 +165,11 @@ cluster_up
 check "m1 leads with a damaged name" meta transfer m1 --timeout 30
 refuse "fsck tells it and ends with 1" 1 'finding .*not found by look-up' "$cairn" fsck --cluster "$D"
 cluster_down
+
+# ---- a cluster of one metaserver ----
+rm -rf "$D"
+cluster_up --meta 1 --chunk 1 --replicas 1
+check "a lone metaserver leads, and writes go on after a kill" bash -c "
+    echo x > '$M/x' && sync '$M/x' && '$cairn' dev kill --dir '$D' m1 && '$cairn' dev start --dir '$D' m1 &&
+    echo y > '$M/y' && timeout 20 '$cairn' meta ls --cluster '$D' | grep -E '^m1 .* leader '"
+cluster_down
