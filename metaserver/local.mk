@@ -17,6 +17,7 @@ sbin_PROGRAMS += %D%/cairn-metaserver
 %C%_cairn_metaserver_SOURCES = \
     %D%/checkpoint.c \
     %D%/collect.c \
+    %D%/dump.c \
     %D%/fsck.c \
     %D%/main.c %D%/metaserver.h \
     %D%/member.c \

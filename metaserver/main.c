@@ -30,6 +30,7 @@ static void install(void *arg, uint64_t index, uint64_t term)
     struct err_text why = {""};
     checkpointer_cancel(m); /* it reads the database that goes */
     fsck_cancel(m->fsck);
+    dumper_close_all(m->dumper);
     if (meta_swap_database(m, &why) != 0) {
         log_error("meta.database", "why=\"%s\": ending; the next start builds it anew", why.text);
         exit(3);
@@ -55,6 +56,7 @@ static void on_tick(void *arg)
     struct metaserver *m = arg;
     loop_timer_start_ms(&m->tick, META_TICK_MS);
     checkpointer_tick(m);
+    dumper_tick(m);
     meta_leader_tick(m);
     if (!meta_is_ready(m))
         return;
@@ -143,6 +145,7 @@ static int start(struct metaserver *m, struct err_text *why)
     m->results = meta_results_create();
     m->checkpointer = checkpointer_create(m);
     m->fsck = fsck_create(m);
+    m->dumper = dumper_create();
     m->collector = collector_create();
     m->planner = planner_create();
     m->plan = calloc(1, sizeof *m->plan);
@@ -165,6 +168,7 @@ static void stop(struct metaserver *m, bool is_clean)
     if (m->driver)
         raft_driver_destroy(m->driver); /* answers what waits for it */
     fsck_destroy(m->fsck);              /* after the driver: a read may have waited for it */
+    dumper_destroy(m->dumper);
     sessions_stop(m);
     targets_stop(m);
     if (m->server)

@@ -6,6 +6,7 @@
  *   collect.c     deleted chunks to chunkservers  checkpoint.c  checkpoints, log trimming
  *   status.c      what `cairn status` shows       raft_*.c      the log's agreement
  *   member.c      what `cairn meta` asks for      fsck.c        the check of all invariants
+ *   dump.c        dumps and loads of the namespace
  *
  * The volatile parts (opens, heartbeats) belong to the leader's term and are rebuilt by what
  * clients and chunkservers tell a new one. */
@@ -61,6 +62,7 @@ struct target_heard;
 struct collector;
 struct checkpointer;
 struct fsck;
+struct dumper;
 
 struct metaserver {
     struct metaserver_options options;
@@ -101,6 +103,7 @@ struct metaserver {
     struct collector *collector;
     struct checkpointer *checkpointer;
     struct fsck *fsck;
+    struct dumper *dumper;
 };
 
 /* ---- start.c ---- */
@@ -218,6 +221,17 @@ void fsck_destroy(struct fsck *f); /* NULL is allowed; breaks off a check under 
 void fsck_cancel(struct fsck *f);
 /* Leader. Takes the request. */
 void fsck_on_request(struct metaserver *m, struct rpc_request *take_request);
+
+/* ---- dump.c ---- */
+struct dumper *dumper_create(void);
+void dumper_destroy(struct dumper *d);   /* NULL is allowed */
+void dumper_close_all(struct dumper *d); /* lets go of the database */
+void dumper_tick(struct metaserver *m);
+/* A chunkserver of another cluster was turned away. */
+void dumper_note_foreign(struct metaserver *m, const struct rpc_remote *remote);
+/* Leader. Both take the request. */
+void dumper_on_dump(struct metaserver *m, struct rpc_request *take_request);
+void dumper_on_load_begin(struct metaserver *m, struct rpc_request *take_request);
 
 /* ---- status.c ---- */
 /* One row per metaserver; returns how many. Only a leader knows match_index and up of others. */
