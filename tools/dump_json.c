@@ -252,9 +252,9 @@ static void parse_name(struct parse *p, struct rec_dump_name *r)
     r->inode = big(p, "inode");
     r->cookie = big(p, "cookie");
     r->name = text(p, "name");
-    for (uint8_t i = 1; i < TYPE_COUNT; i++)
+    for (unsigned i = 1; i < TYPE_COUNT; i++)
         if (strcmp(type, type_names[i]) == 0)
-            r->type = i;
+            r->type = (uint8_t)i;
     if (r->type == 0)
         wrong(p, "type", "is not known");
     if (r->name.size == 0 || r->name.size > NAME_LENGTH_MAX)

@@ -79,6 +79,7 @@ int inspect_load(int fd, struct kv *kv, struct checkpoint_facts *ret_facts, stru
 {
     struct fs_load *stream;
     struct bytes config = {0};
+    *ret_facts = (struct checkpoint_facts){.version = 0};
     int status = fs_load_begin(kv, &stream);
     if (status != 0)
         return status;
