@@ -47,21 +47,9 @@ static void run(struct work *work)
     work->status = fs_check_view(f->view, &options, &f->counts);
 }
 
-/* A list is encoded from an array of records. */
-static struct rec_fsck_finding *findings_array(const struct fsck *f)
-{
-    struct rec_fsck_finding *items = calloc(f->text_count + 1, sizeof *items);
-    struct slice cursor = bytes_slice(&f->texts);
-    CHECK(items != NULL);
-    for (uint32_t i = 0; i < f->text_count; i++)
-        CHECK(rec_fsck_finding_next(&cursor, &items[i]));
-    return items;
-}
-
 static void reply(struct fsck *f)
 {
     const struct fs_check_counts *c = &f->counts;
-    struct rec_fsck_finding *items = findings_array(f);
     struct bytes out = {0};
     struct msg_fsck_r r = {.cluster = f->m->cluster,
                            .node = (uint32_t)f->m->options.id,
@@ -80,11 +68,10 @@ static void reply(struct fsck *f)
                            .shards = (uint32_t)c->shards,
                            .ms = (uint32_t)(loop_now_ms() - f->begun_ms),
                            .is_broken_off = c->is_broken_off,
-                           .findings = {.count = f->text_count, .items = items}};
+                           .findings = {.count = f->text_count, .raw = bytes_slice(&f->texts)}};
     encode_fsck_r(&out, &r);
     rpc_reply(f->request, MSG_fsck_r, bytes_slice(&out), NULL, 0);
     bytes_release(&out);
-    free(items);
     if (c->findings)
         log_error("fsck.findings", "count=%u first=\"%.*s\"", c->findings,
                   f->texts.size > 2 ? (int)f->texts.data[0] : 0, (const char *)f->texts.data + 2);

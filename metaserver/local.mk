@@ -21,6 +21,7 @@ sbin_PROGRAMS += %D%/cairn-metaserver
     %D%/apply.c \
     %D%/checkpoint.c \
     %D%/collect.c \
+    %D%/dump.c \
     %D%/fsck.c \
     %D%/main.c %D%/metaserver.h \
     %D%/member.c \

@@ -31,6 +31,7 @@ static void install(void *arg, uint64_t index, uint64_t term)
     struct err_text why = {""};
     checkpointer_cancel(m); /* it reads the database that goes */
     fsck_cancel(m->fsck);
+    dumper_close_all(m->dumper);
     (void)meta_commit(m); /* or the transaction would outlive its database */
     queries_close(m->queries);
     if (meta_swap_database(m, &why) != 0 || queries_open(m->queries, m->fs, m->view) != 0) {
@@ -59,6 +60,7 @@ static void on_tick(void *arg)
     loop_timer_start_ms(&m->tick, META_TICK_MS);
     checkpointer_tick(m);
     space_tick(m);
+    dumper_tick(m);
     meta_leader_tick(m);
     if (!meta_is_ready(m))
         return;
@@ -165,6 +167,7 @@ static int start(struct metaserver *m, struct err_text *why)
     m->checkpointer = checkpointer_create(m);
     m->fsck = fsck_create(m);
     m->space = space_create(m);
+    m->dumper = dumper_create();
     m->collector = collector_create();
     m->planner = planner_create();
     m->plan = calloc(1, sizeof *m->plan);
@@ -194,6 +197,7 @@ static void stop(struct metaserver *m, bool is_clean)
         raft_driver_destroy(m->driver); /* answers what waits for it */
     m->driver = NULL;
     fsck_destroy(m->fsck); /* after the driver: a read may have waited for it */
+    dumper_destroy(m->dumper);
     sessions_stop(m);
     targets_stop(m);
     if (m->server)

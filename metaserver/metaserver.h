@@ -7,7 +7,7 @@
  *   status.c      what `cairn status` shows       space.c       room on the disk
  *   member.c      what `cairn meta` asks for      fsck.c        the check of all invariants
  *   queries.c     queries on all cores            apply.c       entries into the state
- *   raft_*.c      the log's agreement
+ *   dump.c        dumps and loads                 raft_*.c      the log's agreement
  *
  * The volatile parts (opens, heartbeats) belong to the leader's term and are rebuilt by what
  * clients and chunkservers tell a new one. */
@@ -71,6 +71,7 @@ struct collector;
 struct checkpointer;
 struct fsck;
 struct space;
+struct dumper;
 
 struct metaserver {
     struct metaserver_options options;
@@ -117,6 +118,7 @@ struct metaserver {
     struct checkpointer *checkpointer;
     struct fsck *fsck;
     struct space *space;
+    struct dumper *dumper;
 };
 
 /* ---- start.c ---- */
@@ -258,6 +260,17 @@ void space_on_told(struct metaserver *m, struct rpc_request *take_request);
 int space_refusal(const struct metaserver *m, uint16_t code);
 /* The database has room beyond doubt. */
 bool space_is_ample(const struct metaserver *m);
+
+/* ---- dump.c ---- */
+struct dumper *dumper_create(void);
+void dumper_destroy(struct dumper *d);   /* NULL is allowed */
+void dumper_close_all(struct dumper *d); /* lets go of the database */
+void dumper_tick(struct metaserver *m);
+/* A chunkserver of another cluster was turned away. */
+void dumper_note_foreign(struct metaserver *m, const struct rpc_remote *remote);
+/* Leader. Both take the request. */
+void dumper_on_dump(struct metaserver *m, struct rpc_request *take_request);
+void dumper_on_load_begin(struct metaserver *m, struct rpc_request *take_request);
 
 /* ---- status.c ---- */
 /* One row per metaserver; returns how many. Only a leader knows match_index and up of others. */

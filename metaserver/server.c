@@ -193,14 +193,32 @@ static bool is_change(uint16_t code)
     case MSG_session_open:
     case MSG_session_close:
     case MSG_target_goodbye:
+    case MSG_meta_load:
+    case MSG_meta_load_end:
         return true;
     default:
         return false;
     }
 }
 
+/* Half a tree is nobody's business; chunkservers and the tools go on. */
+static bool waits_for_load(struct metaserver *m, uint16_t code)
+{
+    if (!fs_is_loading(m->fs) || code == MSG_meta_statfs)
+        return false;
+    return fs_is_query(code) || code == MSG_session_open ||
+           (is_change(code) && code != MSG_meta_load && code != MSG_meta_load_end &&
+            code != MSG_session_close && code != MSG_target_goodbye);
+}
+
 static void dispatch_leader(struct metaserver *m, struct rpc_request *take_request)
 {
+    if (waits_for_load(m, take_request->code)) {
+        rpc_reply_error(
+            take_request, -ERR_BUSY,
+            "a dump is being loaded; cairn meta load with the same file goes on with it", NULL);
+        return;
+    }
     if (fs_is_query(take_request->code) && take_request->code != MSG_meta_statfs) {
         query(m, take_request);
         return;
@@ -215,6 +233,12 @@ static void dispatch_leader(struct metaserver *m, struct rpc_request *take_reque
         return;
     case MSG_status:
         status_answer(m, take_request);
+        return;
+    case MSG_meta_dump:
+        dumper_on_dump(m, take_request);
+        return;
+    case MSG_meta_load_begin:
+        dumper_on_load_begin(m, take_request);
         return;
     case MSG_fsck:
         fsck_on_request(m, take_request);
@@ -285,7 +309,9 @@ void meta_dispatch(void *arg, struct rpc_request *take_request)
 void meta_server_event(void *arg, enum rpc_server_event event, const struct rpc_remote *remote,
                        int status, const char *why)
 {
-    (void)arg;
+    if (event == RPC_SERVER_REJECTED && status == -ERR_WRONG_CLUSTER &&
+        remote->identity.role == ROLE_CHUNK)
+        dumper_note_foreign(arg, remote);
     if (event == RPC_SERVER_REJECTED)
         log_warn("conn.rejected", "peer=%s error=%s why=\"%s\"", remote->address, err_name(status),
                  why);

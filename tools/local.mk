@@ -2,6 +2,7 @@
 noinst_LIBRARIES += %D%/libtools.a
 %C%_libtools_a_SOURCES = \
     %D%/cmd_cp.c \
+    %D%/cmd_dump.c \
     %D%/cmd_dev.c \
     %D%/cmd_file.c \
     %D%/cmd_fsck.c \
@@ -12,6 +13,7 @@ noinst_LIBRARIES += %D%/libtools.a
     %D%/connect.c %D%/connect.h \
     %D%/copy.c %D%/copy.h %D%/copy_file.c \
     %D%/dev_cluster.c %D%/dev_cluster.h %D%/dev_process.c \
+    %D%/dump_json.c %D%/dump_json.h \
     %D%/health.c %D%/health.h \
     %D%/json.c %D%/json.h \
     %D%/member.c %D%/member.h \

@@ -90,6 +90,21 @@ static const struct command meta_commands[] = {
      .words_max = 1,
      .options = {OPTION_CLUSTER,
                  {"timeout", 't', OPTION_VALUE, "SECONDS", "how long to wait (default 10)"}}},
+    {.name = "dump",
+     .run = command_meta_dump,
+     .usage = "[--cluster X] > FILE",
+     .summary = "all names and attributes as of one moment, one JSON object per line",
+     .examples = "cairn meta dump --cluster ~/cairn-dev > names.ndjson\n"
+                 "cairn meta dump | zstd > names.ndjson.zst\n",
+     .options = {OPTION_CLUSTER}},
+    {.name = "load",
+     .run = command_meta_load,
+     .usage = "FILE [--cluster X]",
+     .summary = "put a dump into an empty cluster; the same file again goes on",
+     .examples = "cairn meta load names.ndjson --cluster ~/cairn-new\n",
+     .words_min = 1,
+     .words_max = 1,
+     .options = {OPTION_CLUSTER}},
     {.name = NULL},
 };
 

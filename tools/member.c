@@ -97,7 +97,7 @@ static void find_leader(struct members *m)
 int members_fetch(const char *cluster, struct members *ret_members, struct err_text *why)
 {
     struct client_cluster named;
-    struct msg_meta_member_r said;
+    struct msg_meta_member_r said = {.node = 0};
     struct bytes bytes = {0};
     memset(ret_members, 0, sizeof *ret_members);
     int status = client_cluster_parse(cluster, &named, why);
@@ -110,10 +110,14 @@ int members_fetch(const char *cluster, struct members *ret_members, struct err_t
     }
     if (status == 0)
         add_rows(ret_members, &said);
+    struct uuid cluster_id = said.cluster;
     bytes_release(&bytes);
     for (unsigned i = 0; i < ret_members->count; i++) {
         struct member *one = &ret_members->items[i];
         one->status = ask_member(one->address, &one->bytes, &one->said, &one->why);
+        if (one->status == 0 && memcmp(&one->said.cluster, &cluster_id, sizeof cluster_id) != 0)
+            one->status = err_set(ERR_WRONG_CLUSTER, &one->why,
+                                  "a metaserver of another cluster listens there");
     }
     find_leader(ret_members);
     return status;

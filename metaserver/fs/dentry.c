@@ -83,6 +83,12 @@ int dentry_place(struct fs_view *v, uint64_t parent, struct slice name, uint64_t
     return 0;
 }
 
+bool dentry_may_lie_at(struct slice name, uint64_t cookie)
+{
+    uint64_t first = first_cookie(name);
+    return cookie >= first && cookie < first + COLLISIONS_MAX;
+}
+
 void dentry_put(struct fs *fs, uint64_t parent, uint64_t cookie, uint64_t inode, uint32_t mode,
                 struct slice name)
 {

@@ -189,6 +189,11 @@ void fs_close(struct fs *fs)
     free(fs);
 }
 
+bool fs_is_loading(const struct fs *fs)
+{
+    return fs->state.is_loading;
+}
+
 void fs_get_status(const struct fs *fs, struct fs_status *ret)
 {
     const struct fs_state *s = &fs->state;
@@ -197,6 +202,7 @@ void fs_get_status(const struct fs *fs, struct fs_status *ret)
         .applied_term = s->applied_term,
         .cluster = s->cluster,
         .formed = s->copies != 0,
+        .is_loading = s->is_loading,
         .copies = s->copies,
         .shard_count = s->shard_count,
         .initial_targets = s->initial_targets,
@@ -312,6 +318,10 @@ static void execute(struct op *o, uint16_t code, struct slice body)
     struct slice answer = {NULL, 0};
     if (!row || !row->run) {
         finish_result(fs, o->result, MSG_error_r, -ERR_NOT_SUPPORTED);
+        return;
+    }
+    if (fs->state.is_loading && (row->has_caller || code == MSG_session_open)) {
+        finish_result(fs, o->result, MSG_error_r, -ERR_BUSY); /* it is not a whole tree yet */
         return;
     }
     if (row->has_caller) {

@@ -50,7 +50,8 @@ void fs_close(struct fs *fs); /* also destroys the store; all views are closed b
 struct fs_status {
     uint64_t applied_index, applied_term; /* of the last fs_commit_batch or the open batch */
     struct uuid cluster;
-    bool formed; /* cluster_init was applied */
+    bool formed;     /* cluster_init was applied */
+    bool is_loading; /* a dump is on its way in: requests about names are -ERR_BUSY */
     uint8_t copies;
     uint32_t shard_count, initial_targets;
     uint64_t file_count; /* every inode that is not a directory, orphans too */
@@ -62,6 +63,7 @@ struct fs_status {
     uint64_t store_bytes;
 };
 void fs_get_status(const struct fs *fs, struct fs_status *ret);
+bool fs_is_loading(const struct fs *fs); /* the same as its is_loading, for every request */
 
 /* ---- commands ---- */
 
@@ -137,6 +139,8 @@ void fs_view_end(struct fs_view *view);
  * the leader fills them in from its heartbeats. -ERR_NOT_SUPPORTED for other codes. */
 int fs_query(struct fs *fs, struct fs_view *view, uint16_t code, struct slice body,
              uint16_t *ret_code, struct bytes *out);
+/* The file that is being loaded; -ERR_NO_ENTRY while none is. */
+int fs_get_loading(struct fs_view *view, struct uuid *ret_file);
 int fs_get_attr(struct fs_view *view, uint64_t inode, struct wire_attr *ret_attr);
 /* -ERR_NO_ENTRY for no such name; used by the leader to learn what an unlink or rename will hit. */
 int fs_find_name(struct fs_view *view, uint64_t parent, struct slice name, uint64_t *ret_inode);

@@ -3,6 +3,7 @@ noinst_LIBRARIES += %D%/libfs.a
 %C%_libfs_a_SOURCES = \
     %D%/chunk_map.c \
     %D%/dentry.c \
+    %D%/dump.c %D%/dump.h \
     %D%/fs.c %D%/fs.h \
     %D%/fs_check.c %D%/fs_check.h %D%/fs_check_private.h %D%/fs_check_rows.c %D%/fs_check_tree.c \
     %D%/inode.c \
@@ -12,6 +13,7 @@ noinst_LIBRARIES += %D%/libfs.a
     %D%/op_cluster.c \
     %D%/op_create.c \
     %D%/op_link.c \
+    %D%/op_load.c \
     %D%/op_rename.c \
     %D%/op_setattr.c \
     %D%/op_target.c \

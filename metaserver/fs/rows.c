@@ -156,14 +156,10 @@ static bool get_state(struct wire_in *in, struct fs_state *s)
            in->at == in->end;
 }
 
-int state_read(struct fs_view *v, struct fs_state *ret)
+int state_unpack(struct slice value, struct fs_state *ret)
 {
-    struct slice value;
     uint16_t version;
     struct fs_state s = {0};
-    int status = row_get(v, key_of_table('M'), &value);
-    if (status)
-        return status;
     struct wire_in in = {value.data, value.data + value.size, WIRE_VERSION};
     if (!get_u16(&in, &version))
         return -ERR_CORRUPT;
@@ -173,6 +169,15 @@ int state_read(struct fs_view *v, struct fs_state *ret)
         return -ERR_CORRUPT;
     *ret = s;
     return 0;
+}
+
+int state_read(struct fs_view *v, struct fs_state *ret)
+{
+    struct slice value;
+    int status = row_get(v, key_of_table('M'), &value);
+    if (status == 0)
+        status = state_unpack(value, ret);
+    return status ? status : load_is_under_way(v, &ret->is_loading);
 }
 
 void state_write(struct fs *fs)

@@ -2,6 +2,7 @@
  *
  * Keys begin with the letter of their table; numbers in keys are big-endian, so that they sort.
  *   A session sequence     the stored answer: u16 status, u16 code, body
+ *   B                      a load of a dump: uuid of the file, u64 next piece, u8 done
  *   D parent cookie        u64 inode, u8 type, name
  *   G seq                  a deleted chunk: u64 inode, u32 index, u32 generation, u8 copies
  *   H session inode        the session holds this orphan; empty
@@ -42,6 +43,7 @@ struct fs_state {
     uint64_t hash;
     struct fs_hash hashes[FS_HASHES_KEPT]; /* newest at hash_count - 1, modulo FS_HASHES_KEPT */
     uint64_t hash_count;
+    bool is_loading; /* not in M: what the row B says */
 };
 
 struct fs_view {
@@ -107,7 +109,10 @@ void row_remove(struct fs *fs, struct row_key key);
 void state_mix(struct fs_state *s, const void *data, size_t size);
 void view_drop_cursor(struct fs_view *v);
 
-int state_read(struct fs_view *v, struct fs_state *ret); /* -ERR_NO_ENTRY in an empty store */
+int state_read(struct fs_view *v, struct fs_state *ret);    /* -ERR_NO_ENTRY in an empty store */
+int state_unpack(struct slice value, struct fs_state *ret); /* without is_loading */
+/* Whether a dump is being loaded (op_load.c). */
+int load_is_under_way(struct fs_view *v, bool *ret);
 void state_write(struct fs *fs);
 
 /* ---- inodes (inode.c) ---- */
@@ -176,6 +181,8 @@ int dentry_unpack(struct slice key, struct slice value, struct dentry *ret);
 int dentry_find(struct fs_view *v, uint64_t parent, struct slice name, struct dentry *ret);
 /* Where a new name would go; -ERR_NO_SPACE when 256 names of one directory share a hash. */
 int dentry_place(struct fs_view *v, uint64_t parent, struct slice name, uint64_t *ret_cookie);
+/* The place can belong to the name: look-up would find it there. */
+bool dentry_may_lie_at(struct slice name, uint64_t cookie);
 void dentry_put(struct fs *fs, uint64_t parent, uint64_t cookie, uint64_t inode, uint32_t mode,
                 struct slice name);
 void dentry_remove(struct fs *fs, uint64_t parent, uint64_t cookie);

@@ -1,6 +1,7 @@
 #!/bin/bash
 # The tools of the metaservers: who they are, checkpoints on demand, handing over the leadership;
-# and cairn-inspect on what they leave on the disk (R17: clean, torn and rotten are told apart).
+# cairn-inspect on what they leave on the disk (R17: clean, torn and rotten are told apart); fsck; dump
+# and load of a namespace.
 . "$(dirname "$0")/lib.sh"
 begin t0011-meta-tools
 
@@ -154,8 +155,9 @@ refuse "a checkpoint that ends early" 1 'FAULTY: .*ends early' "$inspect" checkp
 copy
 python3 - "$work/bad/database/data.mdb" <<'P'
 import sys
-f = open(sys.argv[1], 'r+b'); data = f.read(); at = data.rfind(b'\x01later'); assert at > 0
-f.seek(at + 1); f.write(b'LATER')
+f = open(sys.argv[1], 'r+b'); data = f.read()
+assert b'\x01later' in data # in one living page and any number of old ones
+f.seek(0); f.write(data.replace(b'\x01later', b'\x01LATER'))
 P
 refuse "a changed name in the database" 1 'finding .*not found by look-up' "$inspect" db "$work/bad"
 
@@ -164,4 +166,76 @@ cp "$work/bad/database/data.mdb" "$D/m1/data/database/data.mdb"
 cluster_up
 check "m1 leads with a damaged name" meta transfer m1 --timeout 30
 refuse "fsck tells it and ends with 1" 1 'finding .*not found by look-up' "$cairn" fsck --cluster "$D"
+cluster_down
+
+# ---- a cluster of one metaserver ----
+rm -rf "$D"
+cluster_up --meta 1 --chunk 1 --replicas 1
+check "a lone metaserver leads, and writes go on after a kill" bash -c "
+    echo x > '$M/x' && sync '$M/x' && '$cairn' dev kill --dir '$D' m1 && '$cairn' dev start --dir '$D' m1 &&
+    echo y > '$M/y' && timeout 20 '$cairn' meta ls --cluster '$D' | grep -E '^m1 .* leader '"
+
+# ---- dump: of a real tree with all there is, online and from a checkpoint ----
+cp -a /usr/include/linux/[a-f]* "$M/" && ln "$M/x" "$M/hard" && ln -s ../there "$M/link" && mkfifo "$M/pipe" &&
+    mknod "$M/dev" c 1 3 && echo z > "$M/$(printf 'no-\xff-utf8')" && chown 7:8 "$M/y" && chmod 02751 "$M/y" &&
+    truncate -s 150M "$M/holes" && printf x | dd of="$M/holes" bs=1 seek=140000000 conv=notrunc 2> "$work/dd" &&
+    sync -f "$M" || not_ok "the tree is made"
+list() { (cd "$M" && find . -printf '%p %y %i %m %u %g %s %n %T@ %C@ %l\n' | sort); }
+list > "$work/tree"
+check "dump" bash -c "timeout 60 '$cairn' meta dump --cluster '$D' > '$work/d1' && wc -l '$work/d1' && tail -1 '$work/d1' | grep '\"kind\":\"end\"'"
+check "it has all names" test "$(grep -c '"kind":"name"' "$work/d1")" = "$(($(wc -l < "$work/tree") - 1))"
+check "a checkpoint" meta checkpoint
+check "the dump of the checkpoint is the same" bash -c "'$inspect' dump \$(ls -t $D/m1/data/checkpoints/*.ckpt | head -1) | cmp - '$work/d1'"
+refuse "a load into a cluster that is not empty" 7 'is not empty: it has [0-9]+ files' "$cairn" meta load "$work/d1" --cluster "$D"
+old=$D
+cluster_down
+
+# ---- load into a new cluster ----
+D=$work/new
+cluster_up --meta 1 --chunk 1 --replicas 1
+refuse "a load while clients are connected" 7 'clients are connected' "$cairn" meta load "$work/d1" --cluster "$D"
+check "the mount goes" "$cairn" umount "$M"
+port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+"$build/chunkserver/cairn-chunkserver" --config "$old/c1/chunkserver.conf" --metaservers "$(cat "$D/metaservers")" \
+    --listen "127.0.0.1:$port" > "$work/foreign" 2>&1 &
+foreign=$!
+knocks() { timeout 20 "$cairn" meta load "$work/d1" --cluster "$D" > "$work/knock" 2>&1; [ $? = 7 ] && grep "a chunkserver of cluster .* knocks" "$work/knock"; }
+head -c 100 "$work/d1" > "$work/part"
+refuse "half a file" 1 'not a JSON object|end is missing' "$cairn" meta load "$work/part" --cluster "$D"
+check "the chunkserver of the other cluster is turned away" wait_for 20 grep -q conn.rejected "$D/m1/log"
+check "a load is refused, because its chunks are another cluster's" knocks
+kill $foreign && wait $foreign
+check "the metaserver is started again" bash -c "'$cairn' dev kill --dir '$D' m1 && '$cairn' dev start --dir '$D' m1"
+loads() { timeout 100 "$cairn" meta load "$work/d1" --cluster "$D" > "$work/loaded" 2>&1; }
+check "load" wait_for 60 loads
+cat "$work/loaded" | sed 's/^/# /'
+check "dumped again it is equal, apart from the header" bash -c "
+    timeout 60 '$cairn' meta dump --cluster '$D' > '$work/d2' && cmp <(tail -n +2 '$work/d1') <(tail -n +2 '$work/d2')"
+check "fsck" "$cairn" fsck --cluster "$D"
+cluster_up
+list > "$work/tree2"
+check "the mount shows the same tree" bash -c "diff '$work/tree' '$work/tree2' | head -5; cmp '$work/tree' '$work/tree2'"
+check "its contents are not there, and never zeros" bash -c "! cat '$M/x'"
+check "new files work" bash -c "echo new > '$M/new' && sync '$M/new' && [ \$(cat '$M/new') = new ]"
+cluster_down
+
+# ---- a file that does not make a tree ----
+D=$work/third
+cluster_up --meta 1 --chunk 1 --replicas 1
+"$cairn" umount "$M" > "$work/umount.out" 2>&1
+python3 - "$work/d1" > "$work/d3" <<'P'
+import json, sys
+dropped = False
+for line in open(sys.argv[1]):
+    o = json.loads(line)
+    if o['kind'] == 'name' and o['type'] == 'file' and not dropped:
+        dropped = True
+        continue
+    if o['kind'] == 'end': o['names'] -= 1
+    print(json.dumps(o))
+P
+bad_load() { timeout 100 "$cairn" meta load "$work/d3" --cluster "$D" > "$work/bad_load" 2>&1; grep 'does not make a sound tree (inode' "$work/bad_load"; }
+check "a name that is missing is found before anybody uses it" wait_for 60 bad_load
+refuse "another file is refused then" 7 'another file was broken off' "$cairn" meta load "$work/d1" --cluster "$D"
+refuse "and files are not served" 5 'gives no session' "$cairn" ls --cluster "$D" cairn:/
 cluster_down

@@ -48,6 +48,13 @@ static const struct command commands[] = {
      .words_min = 1,
      .words_max = 1,
      .options = {OPTION_LINES}},
+    {.name = "dump",
+     .run = command_dump,
+     .usage = "CHECKPOINT > FILE",
+     .summary = "the names and attributes of a checkpoint, as cairn meta dump prints them",
+     .examples = "cairn-inspect dump checkpoint-4711-3.ckpt > names.ndjson\n",
+     .words_min = 1,
+     .words_max = 1},
     {.name = NULL},
 };
 

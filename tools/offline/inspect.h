@@ -9,7 +9,7 @@
 
 /* Exit codes: EXIT_GOOD for sound, EXIT_ERROR for findings, EXIT_USAGE for all else. */
 
-command_fn command_log, command_checkpoint, command_db;
+command_fn command_log, command_checkpoint, command_db, command_dump;
 
 enum { INSPECT_PATH_MAX = 4096 };
 
@@ -23,6 +23,8 @@ int inspect_owner(int folder_fd);
 /* The form of -o; EXIT_USAGE after a complaint. */
 int inspect_form(const struct arguments *a, bool *ret_json);
 
+/* Reads all of a checkpoint into a store. -ERR_CORRUPT and others with `why`. */
+int inspect_load(int fd, struct kv *kv, struct checkpoint_facts *ret_facts, struct err_text *why);
 /* Checks a state and prints counts and findings. */
 int inspect_check(struct fs_view *view, bool json, unsigned *ret_findings);
 

@@ -226,7 +226,7 @@ static void look_at_segment(struct log_look *l, const struct log_file_name *name
 static int load_vote(struct log_look *l, struct err_text *why)
 {
     uint8_t image[LOG_VOTE_FILE_SIZE];
-    size_t size;
+    size_t size = 0;
     bool repaired = false;
     int status = load_small(l->folder_fd, "vote", image, sizeof image, &size);
     if (status == 0 && size != sizeof image)
@@ -242,7 +242,7 @@ static int load_vote(struct log_look *l, struct err_text *why)
 static int load_identity(struct log_look *l, struct err_text *why)
 {
     char text[LOG_IDENTITY_SIZE_MAX];
-    size_t size;
+    size_t size = 0;
     int status = load_small(l->folder_fd, "identity", text, sizeof text, &size);
     if (status != 0)
         return err_set((enum err) - status, why, "identity: %s", err_text(status));

@@ -26,7 +26,7 @@ static const struct {
 } tables[] = {
     {'i', "inodes"},  {'D', "names"},   {'K', "chunks"},  {'L', "links"},    {'S', "sessions"},
     {'U', "clients"}, {'W', "windows"}, {'A', "answers"}, {'H', "holds"},    {'O', "orphans"},
-    {'G', "deleted"}, {'T', "targets"}, {'R', "shards"},  {'M', "counters"},
+    {'G', "deleted"}, {'T', "targets"}, {'R', "shards"},  {'M', "counters"}, {'B', "loads"},
 };
 enum { TABLE_COUNT = sizeof tables / sizeof tables[0] };
 
@@ -75,11 +75,11 @@ static int consume(void *arg, struct slice piece)
     return fs_load_add(arg, piece);
 }
 
-/* Reads all of it into a store. */
-static int load(int fd, struct kv *kv, struct checkpoint_facts *ret_facts, struct err_text *why)
+int inspect_load(int fd, struct kv *kv, struct checkpoint_facts *ret_facts, struct err_text *why)
 {
     struct fs_load *stream;
     struct bytes config = {0};
+    *ret_facts = (struct checkpoint_facts){.version = 0};
     int status = fs_load_begin(kv, &stream);
     if (status != 0)
         return status;
@@ -126,7 +126,7 @@ static int check_loaded(int fd, bool json, struct err_text *why)
     struct fs *fs = NULL;
     struct fs_view *view = NULL;
     unsigned findings = 0;
-    int status = load(fd, kv, &facts, why);
+    int status = inspect_load(fd, kv, &facts, why);
     if (status == 0)
         status = fs_open(kv, &fs);
     if (status == 0)
@@ -154,7 +154,7 @@ static int inspect_file(const char *path, bool check, bool json)
         return complain_text(EXIT_USAGE, "%s: %s", path, strerror(errno));
     (void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
     row_sink_init(&sink, count_row, &rows);
-    int status = load(fd, &sink.kv, &facts, &why);
+    int status = inspect_load(fd, &sink.kv, &facts, &why);
     char verdict[sizeof why.text + 16];
     (void)snprintf(verdict, sizeof verdict, "%s%s", status ? "FAULTY: " : "clean", why.text);
     print_facts(path, &facts, &rows, json, verdict);

@@ -2,6 +2,7 @@
 sbin_PROGRAMS += %D%/cairn-inspect
 %C%_cairn_inspect_SOURCES = \
     %D%/inspect.c %D%/inspect.h \
+    %D%/inspect_dump.c \
     %D%/inspect_log.c \
     %D%/inspect_state.c \
     %D%/row_sink.c %D%/row_sink.h

@@ -247,6 +247,32 @@ static void alone(void)
     CU_ASSERT_TRUE(daemons_alone_answers());
 }
 
+/* What the tools ask the leader for: the check finds nothing and counts; a dump that the leader
+ * does not keep is told; a load is refused while there are files; nobody unknown takes over. */
+static void asked_by_tools(void)
+{
+    struct bytes body = {0};
+    struct msg_fsck_r checked;
+    struct msg_meta_dump_r piece;
+    ENCODE(fsck, &body, .findings_max = 10);
+    struct answer *a = ask(MSG_fsck, &body);
+    CU_ASSERT_EQUAL_FATAL(a->status, 0);
+    CU_ASSERT_EQUAL_FATAL(DECODE(fsck_r, a, &checked), 0);
+    CU_ASSERT_EQUAL(checked.findings.count, 0);
+    CU_ASSERT_TRUE(checked.files > 0 && checked.names >= checked.files);
+    ENCODE(meta_dump, &body, .after = slice_of("", 0));
+    a = ask(MSG_meta_dump, &body);
+    CU_ASSERT_EQUAL_FATAL(a->status, 0);
+    CU_ASSERT_EQUAL_FATAL(DECODE(meta_dump_r, a, &piece), 0);
+    CU_ASSERT_EQUAL(piece.names.count, checked.names);
+    ENCODE(meta_dump, &body, .dump = piece.dump + 1, .after = slice_of("", 0));
+    CU_ASSERT_EQUAL(ask(MSG_meta_dump, &body)->status, -ERR_STALE_HANDLE);
+    ENCODE(meta_load_begin, &body, .copies = 2, .inode_next = 10);
+    CU_ASSERT_EQUAL(ask(MSG_meta_load_begin, &body)->status, -ERR_NOT_EMPTY_STATE);
+    ENCODE(meta_transfer, &body, .node = 99);
+    CU_ASSERT_EQUAL(ask(MSG_meta_transfer, &body)->status, -ERR_NO_ENTRY);
+}
+
 CU_TestInfo daemon_client_tests[] = {{"answers", answers},
                                      {"seen_at_once", seen_at_once},
                                      {"exactly_once", exactly_once},
@@ -255,6 +281,7 @@ CU_TestInfo daemon_client_tests[] = {{"answers", answers},
                                      {"create_then_unlink", create_then_unlink},
                                      {"orphan_over_leader_change", orphan_over_leader_change},
                                      {"sets", sets},
+                                     {"asked_by_tools", asked_by_tools},
                                      {"handing_over", handing_over},
                                      {"alone", alone},
                                      CU_TEST_INFO_NULL};
