@@ -47,10 +47,13 @@ static double cpu_of(long pid)
     size_t size = fread(text, 1, sizeof text - 1, file);
     (void)fclose(file);
     text[size] = '\0';
-    const char *rest = strrchr(text, ')');
-    if (!rest || sscanf(rest + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user,
-                        &system) != 2)
+    char *at = strrchr(text, ')');
+    for (unsigned i = 0; at && i < 12; i++) /* utime is the 14th field, the name the second */
+        at = strchr(at + 1, ' ');
+    if (!at)
         return 0;
+    user = strtoul(at, &at, 10);
+    system = strtoul(at, NULL, 10);
     return (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
 }
 
@@ -232,8 +235,10 @@ static int look_up(uint64_t files, unsigned connections, unsigned depth, unsigne
     printf("%llu ", (unsigned long long)l.done);
     usage_print(&usage, l.done);
     printf("\n");
-    for (unsigned i = 0; i < connections; i++)
+    for (unsigned i = 0; i < connections; i++) {
         rpc_peer_destroy(all[i].peer);
+        all[i] = (struct connection){NULL, NULL};
+    }
     bytes_release(&l.body);
     return 0;
 }
@@ -409,8 +414,8 @@ static void parse(char *addresses, char *pids)
         if (*word && b.address_count < RPC_LEADER_ADDRESSES_MAX)
             b.addresses[b.address_count++] = word;
     for (char *word; (word = strsep(&pids, ",")) != NULL;)
-        if (atol(word) > 0 && b.pid_count < PIDS_MAX)
-            b.pids[b.pid_count++] = atol(word);
+        if (strtol(word, NULL, 10) > 0 && b.pid_count < PIDS_MAX)
+            b.pids[b.pid_count++] = strtol(word, NULL, 10);
 }
 
 static unsigned number(char **argv, int i)

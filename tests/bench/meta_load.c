@@ -309,7 +309,8 @@ int main(int argc, char **argv)
     if (strcmp(what, "node") == 0 && argc == 4)
         return node(argv[2], (uint32_t)strtoul(argv[3], NULL, 10));
     if (strcmp(what, "query") == 0 && argc == 6)
-        return query(argv[2], strtoull(argv[3], NULL, 10), (unsigned)atoi(argv[4]), atof(argv[5]));
+        return query(argv[2], strtoull(argv[3], NULL, 10), (unsigned)strtoul(argv[4], NULL, 10),
+                     strtod(argv[5], NULL));
     fprintf(stderr, "meta-load load FOLDER FILES | node FOLDER ID | query FOLDER FILES THREADS "
                     "SECONDS\n");
     return 2;
