@@ -28,9 +28,6 @@ bool raft_lease_valid(const struct raft *raft, uint64_t now_ms)
      * at least until sent_ms + election_ms_min. */
     uint64_t sent_ms = raft_quorum_value(r, lease_value);
     uint64_t now = now_ms > r->now_ms ? now_ms : r->now_ms;
-#ifdef PLANT_R16_CLOCK
-    now = r->now_ms; /* of the last event, which may lie before a pause */
-#endif
 #ifdef PLANT_R16_LONG
     return sent_ms > 0 && now < sent_ms + 20 * r->options.lease_ms;
 #endif

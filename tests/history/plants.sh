@@ -36,7 +36,6 @@ for plant in "$@"; do
     R22 | R23_NEW) faults=kill,cut ;;
     R16_LONG) faults=cut ;;
     R15) faults=kill ;;
-    R16_CLOCK) faults=pause ;;
     *) faults=kill,pause,cut ;;
     esac
     SEED=${SEED:-1} RUNS=${RUNS:-20} STOP=1 FAULTS=$faults CAIRN_BUILD=$here/$plant CAIRN_TEST_DIR=$here \
