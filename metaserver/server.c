@@ -1,9 +1,6 @@
 /* Requests: who may ask, who answers; and what happens when this node begins or ends to lead. */
 #include <stdlib.h>
 #include <string.h>
-#ifdef PLANT_R16_CHECK
-#include <unistd.h>
-#endif
 
 #include "common/base/check.h"
 #include "common/base/log.h"
@@ -68,10 +65,6 @@ static void answer_query(struct metaserver *m, struct rpc_request *take_request,
         meta_refuse(m, take_request);
         return;
     }
-#ifdef PLANT_R16_CHECK
-    (void)usleep(500); /* wide enough for a pause to fall between the check and the answer */
-    is_confirmed = true;
-#endif
     if (is_being_removed(m, take_request))
         status = -ERR_BUSY;
     else if (!has_session(m, take_request))

@@ -8,7 +8,7 @@ set -u
 top=$(cd "$(dirname "$0")/../.." && pwd)
 build=$(cd "${1:?usage: plants.sh BUILD-FOLDER [PLANT...]}" && pwd) || exit 2
 shift
-[ $# -gt 0 ] || set -- R15 R16_CHECK R16_LONG R22 R23_NEW
+[ $# -gt 0 ] || set -- R15 R16_LONG R22 R23_NEW
 here=$(mktemp -d "${TMPDIR:-/var/tmp}/history-plants.XXXXXX") || exit 2
 trap 'rm -rf "$here"' EXIT
 trap 'exit 130' INT TERM
@@ -36,7 +36,6 @@ for plant in "$@"; do
     R22 | R23_NEW) faults=kill,cut ;;
     R16_LONG) faults=cut ;;
     R15) faults=kill ;;
-    R16_CHECK) faults=pause ;;
     *) faults=kill,pause,cut ;;
     esac
     SEED=${SEED:-1} RUNS=${RUNS:-20} STOP=1 FAULTS=$faults CAIRN_BUILD=$here/$plant CAIRN_TEST_DIR=$here \

@@ -249,6 +249,8 @@ static void *work(void *arg)
         CHECK(pthread_mutex_unlock(&run->lock) == 0);
         if (run->think_us > 0) {
             uint64_t pause_us = prng_below(&w->chance, run->think_us + 1);
+            if (w->number >= run->clients - run->clients / 4 && prng_chance(&w->chance, 20))
+                pause_us = prng_below(&w->chance, 1000000); /* and asks in the middle of a fault */
             (void)nanosleep(&(struct timespec){.tv_nsec = (long)pause_us * 1000}, NULL);
         }
     }

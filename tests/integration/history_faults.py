@@ -105,6 +105,14 @@ class Faults:
         while time.monotonic() < end and not self.is_over():
             time.sleep(0.02)
 
+    def wait_for_leader(self, seconds):
+        """Until there is another one than now, or time is over."""
+        self.cluster.leader()
+        before, end = figures['elections'], time.monotonic() + seconds
+        while figures['elections'] == before and time.monotonic() < end and not self.is_over():
+            self.wait(0.02)
+            self.cluster.leader()
+
     def victim(self):
         leader = self.cluster.leader()
         return leader if leader and self.chance.random() < 0.75 else self.chance.choice(NODES)
@@ -124,11 +132,7 @@ class Faults:
             figures['kills'] += 1
         for node in NODES:
             self.cluster.start(node)
-        self.cluster.leader()
-        before, end = figures['elections'], time.monotonic() + 20
-        while figures['elections'] == before and time.monotonic() < end:
-            self.wait(0.1)
-            self.cluster.leader()
+        self.wait_for_leader(20)
 
     def pause(self):
         """Longer than the lease (375 ms) and mostly longer than an election takes (0.5 to 1 s). Often
@@ -139,8 +143,11 @@ class Faults:
         figures['pauses'] += 1
         if self.chance.random() < 0.7:
             self.cluster.cut([], [(CLIENTS[1], address(node))])
-        self.wait(self.chance.choice((self.chance.uniform(0.4, 0.8), self.chance.uniform(0.7, 1.1),
-                                      self.chance.uniform(0.7, 1.1), self.chance.uniform(1.0, 2.5))))
+        if self.chance.random() < 0.6:
+            self.wait_for_leader(2.5)  # it wakes when the new one has just taken changes
+            self.wait(self.chance.uniform(0.03, 0.2))
+        else:
+            self.wait(self.chance.choice((self.chance.uniform(0.4, 0.8), self.chance.uniform(1.0, 2.5))))
         self.cluster.signal(node, signal.SIGCONT)
         self.cluster.heal()
 

@@ -40,8 +40,12 @@ if ! strace -qq -o /dev/null true 2> /dev/null; then
 fi
 for n in $(seq 1 "${EVERY:-3}" 400); do
     rm -rf "$work/m" "$work/log"
-    timeout 60 strace -f -qq -o /dev/null -e "trace=$calls" -e "inject=$calls:signal=KILL:when=$n" \
-        "$daemon" "${arguments[@]}" --listen 127.0.0.1:0 > "$work/out" 2>&1
+    strace -f -qq -o /dev/null -e "trace=$calls" -e "inject=$calls:signal=KILL:when=$n" \
+        "$daemon" "${arguments[@]}" --listen 127.0.0.1:0 > "$work/out" 2>&1 &
+    tracer=$!
+    for _ in $(seq 300); do kill -0 $tracer 2> /dev/null || break; sleep 0.05; done
+    pkill -9 -P $tracer # no call was left to be killed at
+    wait $tracer 2> /dev/null
     killed=$((killed + 1))
     left=$(cd "$work" && find m 2> /dev/null | tr '\n' ' ')
     grep -qs meta.start "$work/log" && last=1
