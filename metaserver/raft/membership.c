@@ -119,18 +119,29 @@ int raft_config_at(const struct raft *raft, uint64_t index, struct raft_config *
     return 0;
 }
 
-/* A server whose removal is not known to be committed may still be needed to elect the leader that
- * commits it (thesis 4.2.2), although it does not count in its own election. */
-bool raft_may_be_needed(const struct raft *r)
+static bool is_voter_as_of(const struct raft *r, uint64_t index)
 {
     struct raft_config config;
+    (void)raft_config_as_of(r, index, &config);
+    const struct raft_server *self = raft_config_find(&config, r->self);
+    return self && self->voter;
+}
+
+/* A server whose removal is not known to be committed may still be needed to elect the leader that
+ * commits it (thesis 4.2.2), although it does not count in its own election. After a restart it may
+ * not know of several configurations whether they are committed; any of them will do. */
+bool raft_may_be_needed(const struct raft *r)
+{
     if (raft_is_voter(r, r->self))
         return true;
     if (r->config_index <= r->commit_index)
         return false;
-    (void)raft_config_as_of(r, r->commit_index, &config);
-    const struct raft_server *self = raft_config_find(&config, r->self);
-    return self && self->voter;
+    if (is_voter_as_of(r, r->commit_index))
+        return true;
+    for (uint64_t i = r->config_index - 1; i > r->commit_index; i--)
+        if (raft_log_at(&r->log, i)->kind == RAFT_ENTRY_CONFIG && is_voter_as_of(r, i))
+            return true;
+    return false;
 }
 
 /* --- changes --- */
@@ -214,6 +225,18 @@ static bool change_may_come(const struct raft *r)
     return r->transfer_to == 0;
 }
 
+static void append_config(struct raft *r, const struct raft_config *config)
+{
+    struct buf *buf = buf_create(RAFT_CONFIG_BYTES_MAX);
+    struct raft_entry entry = {.term = r->term,
+                               .index = raft_log_last_index(&r->log) + 1,
+                               .kind = RAFT_ENTRY_CONFIG,
+                               .buf = buf};
+    entry.payload = slice_of(buf->data, raft_config_encode(config, buf->data));
+    raft_append_entry(r, &entry);
+    buf_unref(buf);
+}
+
 int raft_on_change(struct raft *r, const struct raft_event *event)
 {
     struct raft_config config = r->config;
@@ -224,15 +247,8 @@ int raft_on_change(struct raft *r, const struct raft_event *event)
     int rc = apply_change(r, event, &config);
     if (rc != 0)
         return rc;
-    struct buf *buf = buf_create(RAFT_CONFIG_BYTES_MAX);
-    struct raft_entry entry = {.term = r->term,
-                               .index = raft_log_last_index(&r->log) + 1,
-                               .kind = RAFT_ENTRY_CONFIG,
-                               .buf = buf};
-    entry.payload = slice_of(buf->data, raft_config_encode(&config, buf->data));
-    raft_append_entry(r, &entry);
-    buf_unref(buf);
-    r->proposed_first = entry.index;
+    append_config(r, &config);
+    r->proposed_first = r->config_index;
     return 0;
 }
 
@@ -258,7 +274,9 @@ void raft_leave_if_removed(struct raft *r)
 /* --- a node that joins, on the leader's side --- */
 
 /* What an earlier life acknowledged is gone. Whatever was committed with its help is known to be by
- * the time that a quorum without it has confirmed that this leader still leads. */
+ * the time that a quorum without it has confirmed that this leader still leads. The log may have no
+ * configuration that the new life could learn, if none was ever changed: then it gets the present
+ * one, which changes nothing and so need not wait for anything (R12). */
 void raft_note_join(struct raft *r, struct raft_progress *p, uint64_t join)
 {
     if (join == p->join)
@@ -266,6 +284,8 @@ void raft_note_join(struct raft *r, struct raft_progress *p, uint64_t join)
     p->join = join;
     if (join == 0)
         return;
+    if (r->config_index <= r->commit_index)
+        append_config(r, &r->config);
     raft_progress_forget(r, p);
     p->lease_ms = p->round = 0;
     p->join_round = r->round + 1; /* before its messages are made */

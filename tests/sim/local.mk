@@ -5,6 +5,7 @@ check_PROGRAMS += %D%/sim-raft
     %D%/raft_sim_client.c \
     %D%/raft_sim_disk.c \
     %D%/raft_sim_fault.c \
+    %D%/raft_sim_member.c \
     %D%/raft_sim_node.c \
     %D%/raft_sim_oracle.c \
     %D%/raft_sim_world.c

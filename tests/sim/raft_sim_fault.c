@@ -73,6 +73,8 @@ static const struct profile profiles[] = {
      .client_gap_ms = 50,
      .batch_max = 8,
      .wild_clocks = true},
+    {.name = "members", .fault_tick_ms = 60, .batch_max = 8, .change = 400},
+    {.name = "wipe", .fault_tick_ms = 100, .batch_max = 8, .wipe = 20},
 };
 enum { PROFILE_COUNT = sizeof profiles / sizeof profiles[0] };
 
@@ -95,15 +97,40 @@ static void draw_mixed(struct sim *s, struct profile *p)
     p->partial_link = 100;
 }
 
+/* Not so much that nothing gets done: a change takes several commits. */
+static void draw_members(struct sim *s, struct profile *p)
+{
+    draw_mixed(s, p);
+    p->loss /= 3;
+    p->pause /= 3;
+    p->long_delay /= 3;
+    p->delay_ms_max = (unsigned)prng_between(&s->prng, 2, 60);
+    p->client_gap_ms = (unsigned)prng_between(&s->prng, 50, 400);
+    p->death = p->change > 0 ? (unsigned)prng_below(&s->prng, 15) : 0;
+    p->partial_link = 300;
+}
+
 static void choose_options(struct sim *s)
 {
     raft_options_defaults(&s->options);
     s->options.append_count_max = s->profile.batch_max;
     s->options.inflight_count_max = (uint32_t)prng_between(&s->prng, 1, 16);
     s->options.compact_tail_count = prng_below(&s->prng, 20);
+    s->options.promote_lag_max = prng_below(&s->prng, 20);
     s->options.uncommitted_bytes_max = 8192;
     s->options.reads_max = 8;
     s->lease_reads = !s->profile.wild_clocks;
+}
+
+void fault_clock(struct sim *s, struct node *n)
+{
+    n->clock_offset_ms = (int64_t)prng_below(&s->prng, 1000000000) + 1000000;
+    n->clock_rate = 1000;
+    if (s->profile.wild_clocks)
+        n->clock_rate = prng_between(&s->prng, 500, 2000);
+    else if (s->skewed_clocks)
+        n->clock_rate = prng_between(&s->prng, 900, 1100);
+    n->checkpoint_every = prng_between(&s->prng, 5, 50);
 }
 
 void fault_choose(struct sim *s, const char *profile_name)
@@ -116,22 +143,16 @@ void fault_choose(struct sim *s, const char *profile_name)
     s->profile = profiles[at < PROFILE_COUNT ? at : 0];
     if (at == 0 || at >= PROFILE_COUNT)
         draw_mixed(s, &s->profile);
+    if (s->profile.change > 0 || s->profile.wipe > 0)
+        draw_members(s, &s->profile);
     s->node_count = s->profile.nodes ? s->profile.nodes
                                      : sizes[prng_below(&s->prng, sizeof sizes / sizeof sizes[0])];
-    if (s->profile.partial_link >= 1000 && s->node_count == 1)
+    if ((s->profile.partial_link >= 1000 || s->profile.wipe > 0) && s->node_count == 1)
         s->node_count = 3;
     choose_options(s);
-    bool skew = prng_chance(&s->prng, 500);
-    for (uint32_t i = 1; i <= s->node_count; i++) {
-        struct node *n = &s->nodes[i];
-        n->clock_offset_ms = (int64_t)prng_below(&s->prng, 1000000000) + 1000000;
-        n->clock_rate = 1000;
-        if (s->profile.wild_clocks)
-            n->clock_rate = prng_between(&s->prng, 500, 2000);
-        else if (skew)
-            n->clock_rate = prng_between(&s->prng, 900, 1100);
-        n->checkpoint_every = prng_between(&s->prng, 5, 50);
-    }
+    s->skewed_clocks = prng_chance(&s->prng, 500);
+    for (uint32_t i = 1; i <= s->node_count; i++)
+        fault_clock(s, &s->nodes[i]);
 }
 
 static uint32_t any_node(struct sim *s)
@@ -179,7 +200,7 @@ static void isolate(struct sim *s, uint32_t id)
         s->cut[id][i] = true;
         s->cut[i][id] = !one_way;
     }
-    if (s->node_count == 5 && prng_chance(&s->prng, 500)) { /* with one companion */
+    if (s->node_count >= 5 && prng_chance(&s->prng, 500)) { /* with one companion */
         uint32_t friend = any_node(s);
         s->cut[id][friend] = s->cut[friend][id] = false;
     }
@@ -228,6 +249,12 @@ void fault_tick(struct sim *s)
         s->nodes[any_node(s)].slow_until_us = s->now_us + prng_between(&s->prng, 1, 5000000);
     if (prng_chance(&s->prng, p->transfer))
         transfer(s);
+    if (prng_chance(&s->prng, p->change))
+        member_change(s);
+    if (prng_chance(&s->prng, p->death))
+        member_kill(s);
+    if (prng_chance(&s->prng, p->wipe))
+        member_wipe(s);
     if (prng_chance(&s->prng, p->partition) || prng_chance(&s->prng, p->isolate_leader)) {
         if (prng_chance(&s->prng, p->isolate_leader * 1000 / (p->isolate_leader + p->partition))) {
             fault_heal(s);
@@ -239,7 +266,7 @@ void fault_tick(struct sim *s)
     }
 }
 
-/* Faults off; every node up. */
+/* Faults off; every node up but those that died and were replaced. */
 void fault_calm(struct sim *s)
 {
     s->calm = true;
@@ -248,9 +275,10 @@ void fault_calm(struct sim *s)
         struct node *n = &s->nodes[i];
         n->paused_until_us = 0;
         n->slow_until_us = 0;
-        if (!n->raft)
+        if (!n->raft && !n->dead)
             node_boot(s, n);
     }
+    member_revive(s);
 }
 
 void fault_cut_leader_link(struct sim *s)
