@@ -8,6 +8,10 @@
 /* The leader's checkpoint is of committed state, so holding its last entry is holding all of it. */
 static bool already_have(const struct raft *r, const struct raft_message *m)
 {
+#ifdef PLANT_R9
+    return raft_log_last_index(&r->log) == m->log_index &&
+           raft_log_last_term(&r->log) == m->log_term;
+#endif
     return m->log_index <= r->commit_index || raft_log_matches(&r->log, m->log_index, m->log_term);
 }
 
@@ -48,9 +52,15 @@ int raft_on_snapshot_installed(struct raft *r, const struct raft_event *event)
     if (!r->installing || index != r->install_index || term != r->install_term || !config ||
         raft_config_voters(config) == 0)
         return -ERR_INVALID;
+#ifndef PLANT_R9
     CHECK(r->role != RAFT_LEADER && index > r->commit_index);
+#endif
     end_install(r);
+#ifdef PLANT_R9B
+    if (r->log.durable_index >= index) {
+#else
     if (raft_log_matches(&r->log, index, term) && r->log.durable_index >= index) {
+#endif
         raft_commit_to(r, index);
         raft_log_drop_prefix(&r->log, index);
     } else {
@@ -136,6 +146,9 @@ int raft_on_log_compact(struct raft *r, const struct raft_event *event)
     r->snapshot_term = term;
     uint64_t tail = r->options.compact_tail_count;
     uint64_t to = held_for_peers(r, index > tail ? index - tail : 0);
+#ifdef PLANT_R10
+    to = r->commit_index;
+#endif
     if (to > r->log.base_index)
         raft_log_drop_prefix(&r->log, to);
     return 0;

@@ -8,7 +8,7 @@ top=$(cd "$(dirname "$0")/../.." && pwd)
 build=$(mktemp -d "${TMPDIR:-/tmp}/raft-plants.XXXXXX") || exit 2
 trap 'rm -rf "$build"' EXIT
 trap 'exit 130' INT TERM
-[ $# -gt 0 ] || set -- R1 R2 R3 R4 R5 R6 R7 R8 R14 R15 R16
+[ $# -gt 0 ] || set -- R1 R2 R3 R4 R5 R6 R7 R8 R9 R9B R10 R11 R12 R12B R13 R13B R14 R15 R16 R27 JOIN
 export SEEDS="${SEEDS:-6000}" EVENTS="${EVENTS:-5000}" SEED=1
 bad=0
 : >"$build/config.h" # what configure would say; nothing of it matters here
@@ -29,7 +29,10 @@ for plant in "$@"; do
     # Plants whose mistake needs a rare pattern run on the profile that presses on it.
     case $plant in
     R1) export PROFILE=figure8 ;;
-    R2) export PROFILE=crash ;;
+    R2 | R27) export PROFILE=crash ;;
+    R12 | R12B) export PROFILE=overlap ;;
+    R13 | R13B) export PROFILE=members ;;
+    JOIN) export PROFILE=wipe ;;
     R14) export PROFILE=links ;; # for its liveness, not for the lease it breaks as well
     *) unset PROFILE ;;
     esac

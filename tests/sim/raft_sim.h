@@ -133,9 +133,12 @@ struct sim_read {
     bool in_use;
 };
 
+struct sim;
+
 struct profile {
     const char *name;
-    unsigned loss, duplicate, replay; /* per mille */
+    void (*draw)(struct sim *s, struct profile *p); /* fills in the rest, by the seed */
+    unsigned loss, duplicate, replay;               /* per mille */
     unsigned delay_ms_max, long_delay;
     unsigned crash, partition, pause, slow_disk, transfer, isolate_leader; /* per mille of ticks */
     unsigned fault_tick_ms, client_gap_ms;
@@ -271,6 +274,7 @@ void oracle_reset(struct sim *s);
 void oracle_entries(struct sim *s, struct node *n, const struct raft_entry *entries,
                     unsigned count);
 void oracle_vote_sent(struct sim *s, struct node *n, const struct raft_message *m);
+void oracle_ack_sent(struct sim *s, struct node *n, const struct raft_message *m);
 void oracle_vote_record(struct sim *s, struct node *n, uint64_t term, uint32_t voted_for);
 void oracle_update(struct sim *s, struct node *n, const struct raft_update *u);
 void oracle_applied(struct sim *s, struct node *n);

@@ -5,9 +5,45 @@
 
 #include "common/base/check.h"
 
-/* The first is drawn anew for each seed; the others press on one family of mistakes. */
+static void draw_mixed(struct sim *s, struct profile *p)
+{
+    p->loss = (unsigned)prng_below(&s->prng, 301);
+    p->duplicate = (unsigned)prng_below(&s->prng, 301);
+    p->replay = prng_chance(&s->prng, 500) ? (unsigned)prng_below(&s->prng, 501) : 0;
+    p->delay_ms_max = (unsigned)prng_between(&s->prng, 2, 150);
+    p->long_delay = prng_chance(&s->prng, 300) ? (unsigned)prng_below(&s->prng, 60) : 0;
+    p->crash = (unsigned)prng_below(&s->prng, 80);
+    p->partition = (unsigned)prng_below(&s->prng, 80);
+    p->pause = (unsigned)prng_below(&s->prng, 60);
+    p->slow_disk = (unsigned)prng_below(&s->prng, 80);
+    p->transfer = (unsigned)prng_below(&s->prng, 60);
+    p->isolate_leader = (unsigned)prng_below(&s->prng, 60);
+    p->crash_in_update = (unsigned)prng_below(&s->prng, 100);
+    p->client_gap_ms = (unsigned)prng_between(&s->prng, 5, 200);
+    p->batch_max = (unsigned)prng_between(&s->prng, 1, BATCH_MAX);
+    p->partial_link = 100;
+    p->change = prng_chance(&s->prng, 300) ? (unsigned)prng_between(&s->prng, 1, 100) : 0;
+}
+
+/* Not so much that nothing gets done: a change takes several commits. */
+static void draw_members(struct sim *s, struct profile *p)
+{
+    unsigned change = p->change;
+    draw_mixed(s, p);
+    p->change = change;
+    p->loss /= 3;
+    p->pause /= 3;
+    p->long_delay /= 3;
+    p->delay_ms_max = (unsigned)prng_between(&s->prng, 2, 60);
+    p->client_gap_ms = (unsigned)prng_between(&s->prng, 50, 400);
+    p->death = p->change > 0 ? (unsigned)prng_below(&s->prng, 15) : 0;
+    p->partial_link = 300;
+}
+
+/* Mixed is drawn anew for each seed; the others press on one family of mistakes. */
 static const struct profile profiles[] = {
     {.name = "mixed",
+     .draw = draw_mixed,
      .delay_ms_max = 50,
      .fault_tick_ms = 100,
      .client_gap_ms = 60,
@@ -73,42 +109,22 @@ static const struct profile profiles[] = {
      .client_gap_ms = 50,
      .batch_max = 8,
      .wild_clocks = true},
-    {.name = "members", .fault_tick_ms = 60, .batch_max = 8, .change = 400},
-    {.name = "wipe", .fault_tick_ms = 100, .batch_max = 8, .wipe = 20},
+    {.name = "members", .draw = draw_members, .fault_tick_ms = 60, .batch_max = 8, .change = 400},
+    {.name = "overlap",
+     .loss = 20,
+     .delay_ms_max = 20,
+     .crash = 20,
+     .isolate_leader = 150,
+     .fault_tick_ms = 50,
+     .client_gap_ms = 300,
+     .crash_in_update = 20,
+     .batch_max = 4,
+     .nodes = 4,
+     .change = 700,
+     .partial_link = 100},
+    {.name = "wipe", .draw = draw_members, .fault_tick_ms = 100, .batch_max = 8, .wipe = 20},
 };
 enum { PROFILE_COUNT = sizeof profiles / sizeof profiles[0] };
-
-static void draw_mixed(struct sim *s, struct profile *p)
-{
-    p->loss = (unsigned)prng_below(&s->prng, 301);
-    p->duplicate = (unsigned)prng_below(&s->prng, 301);
-    p->replay = prng_chance(&s->prng, 500) ? (unsigned)prng_below(&s->prng, 501) : 0;
-    p->delay_ms_max = (unsigned)prng_between(&s->prng, 2, 150);
-    p->long_delay = prng_chance(&s->prng, 300) ? (unsigned)prng_below(&s->prng, 60) : 0;
-    p->crash = (unsigned)prng_below(&s->prng, 80);
-    p->partition = (unsigned)prng_below(&s->prng, 80);
-    p->pause = (unsigned)prng_below(&s->prng, 60);
-    p->slow_disk = (unsigned)prng_below(&s->prng, 80);
-    p->transfer = (unsigned)prng_below(&s->prng, 60);
-    p->isolate_leader = (unsigned)prng_below(&s->prng, 60);
-    p->crash_in_update = (unsigned)prng_below(&s->prng, 100);
-    p->client_gap_ms = (unsigned)prng_between(&s->prng, 5, 200);
-    p->batch_max = (unsigned)prng_between(&s->prng, 1, BATCH_MAX);
-    p->partial_link = 100;
-}
-
-/* Not so much that nothing gets done: a change takes several commits. */
-static void draw_members(struct sim *s, struct profile *p)
-{
-    draw_mixed(s, p);
-    p->loss /= 3;
-    p->pause /= 3;
-    p->long_delay /= 3;
-    p->delay_ms_max = (unsigned)prng_between(&s->prng, 2, 60);
-    p->client_gap_ms = (unsigned)prng_between(&s->prng, 50, 400);
-    p->death = p->change > 0 ? (unsigned)prng_below(&s->prng, 15) : 0;
-    p->partial_link = 300;
-}
 
 static void choose_options(struct sim *s)
 {
@@ -141,10 +157,8 @@ void fault_choose(struct sim *s, const char *profile_name)
         if (strcmp(profile_name, profiles[i].name) == 0)
             at = i;
     s->profile = profiles[at < PROFILE_COUNT ? at : 0];
-    if (at == 0 || at >= PROFILE_COUNT)
-        draw_mixed(s, &s->profile);
-    if (s->profile.change > 0 || s->profile.wipe > 0)
-        draw_members(s, &s->profile);
+    if (s->profile.draw)
+        s->profile.draw(s, &s->profile);
     s->node_count = s->profile.nodes ? s->profile.nodes
                                      : sizes[prng_below(&s->prng, sizeof sizes / sizeof sizes[0])];
     if ((s->profile.partial_link >= 1000 || s->profile.wipe > 0) && s->node_count == 1)

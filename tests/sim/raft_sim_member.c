@@ -109,14 +109,31 @@ static void ask(struct sim *s, struct node *leader, enum raft_change_kind kind, 
     s->removed_leaders += kind == RAFT_CHANGE_REMOVE && id == leader->id;
 }
 
+/* Where overlapping changes hurt most (R12): one leader goes to five voters, the next to three. */
+static void around_four(struct sim *s, struct node *leader, const struct raft_config *config)
+{
+    unsigned voters = raft_config_voters(config);
+    bool grow = voters < 4 || (voters == 4 && prng_chance(&s->prng, 500));
+    if (config->count == voters)
+        ask(s, leader, RAFT_CHANGE_ADD, outsider(s, config));
+    else if (grow)
+        ask(s, leader, RAFT_CHANGE_PROMOTE, random_member(s, config, true));
+    else
+        ask(s, leader, RAFT_CHANGE_REMOVE, random_member(s, config, false));
+}
+
 /* Follows a wanted size, which changes; a dead member goes first; now and then nonsense. */
 void member_change(struct sim *s)
 {
-    static const unsigned sizes[] = {1, 3, 3, 5};
+    static const unsigned sizes[] = {1, 3, 4, 5};
     struct node *leader = find_leader(s);
     if (!leader)
         return;
     struct raft_config config = leader->config;
+    if (s->profile.nodes == 4) {
+        around_four(s, leader, &config);
+        return;
+    }
     if (prng_chance(&s->prng, 30))
         s->voters_wanted = sizes[prng_below(&s->prng, sizeof sizes / sizeof sizes[0])];
     if (prng_chance(&s->prng, 100)) {

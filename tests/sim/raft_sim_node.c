@@ -63,6 +63,7 @@ static void send_all(struct sim *s, struct node *n, const struct raft_messages *
 {
     for (unsigned i = 0; i < q->count; i++) {
         oracle_vote_sent(s, n, &q->messages[i]);
+        oracle_ack_sent(s, n, &q->messages[i]);
         world_send(s, &q->messages[i]);
     }
 }

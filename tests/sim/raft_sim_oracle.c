@@ -76,6 +76,19 @@ void oracle_vote_sent(struct sim *s, struct node *n, const struct raft_message *
         sim_fail(s, "node %u voted twice in term %lu (for itself)", n->id, m->term);
 }
 
+/* R4, R27: an acknowledgement speaks for what the disk holds. */
+void oracle_ack_sent(struct sim *s, struct node *n, const struct raft_message *m)
+{
+    const struct disk *d = n->disk;
+    uint64_t index = m->match_index;
+    if (m->kind != RAFT_MSG_APPEND_REPLY || m->rejected || index <= d->checkpoints[0].index)
+        return;
+    const struct raft_entry *e = raft_entry_at(n->raft, index);
+    if (index > d->last || (e && index >= d->first && d->log[index].term != e->term))
+        sim_fail(s, "durability: node %u acknowledges %lu, its disk does not hold that", n->id,
+                 index);
+}
+
 void oracle_vote_record(struct sim *s, struct node *n, uint64_t term, uint32_t voted_for)
 {
     const struct disk *d = n->disk;
