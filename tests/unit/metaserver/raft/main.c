@@ -2,7 +2,7 @@
 #include "tests/unit/metaserver/raft/fixture.h"
 
 extern CU_TestInfo tests_election[], tests_follower[], tests_leader[], tests_membership[],
-    tests_snapshot[];
+    tests_refusals[], tests_snapshot[];
 
 int main(int argc, char **argv)
 {
@@ -11,6 +11,7 @@ int main(int argc, char **argv)
         {"raft/follower", NULL, NULL, fixture_setup, fixture_teardown, tests_follower},
         {"raft/leader", NULL, NULL, fixture_setup, fixture_teardown, tests_leader},
         {"raft/membership", NULL, NULL, fixture_setup, fixture_teardown, tests_membership},
+        {"raft/refusals", NULL, NULL, fixture_setup, fixture_teardown, tests_refusals},
         {"raft/snapshot", NULL, NULL, fixture_setup, fixture_teardown, tests_snapshot},
         CU_SUITE_INFO_NULL};
     return tap_run(suites, argc, argv);
