@@ -261,12 +261,11 @@ void raft_leave_if_removed(struct raft *r)
     const struct raft_progress *best = NULL;
     for (unsigned i = 0; i < r->member_count; i++) {
         const struct raft_progress *p = &r->members[i];
-        if (p->voter && (!best || p->match_index > best->match_index))
+        if (p->voter && p->join == 0 && (!best || p->match_index > best->match_index))
             best = p;
     }
-    CHECK(best != NULL);
+    CHECK(best != NULL); /* a quorum has just committed without the joining ones */
     struct raft_message m = {.kind = RAFT_MSG_TIMEOUT_NOW, .to = best->id};
-    raft_leader_flush(r); /* before it: the best one may lack the newest entries */
     raft_send(r, &m);
     raft_become_follower(r, r->term, 0);
 }

@@ -1,6 +1,7 @@
 /* sim-raft: runs seeds, says what broke and how to see it again.
  *
- * Environment: SEEDS, EVENTS, SEED (first; alone: only this one), PROFILE (force one), TRACE=1. */
+ * Environment: SEEDS, EVENTS, SEED (first; alone: only this one), PROFILE (force one), FAILURES
+ * (stop after so many), TRACE=1. */
 #include "tests/sim/raft_sim.h"
 
 #include <signal.h>
@@ -303,9 +304,10 @@ int main(void)
     uint64_t first = number_from("SEED", 1), bad = 0;
     s->events_wanted = number_from("EVENTS", 5000);
     s->trace = number_from("TRACE", 0) != 0;
+    uint64_t most = number_from("FAILURES", 5);
     sim_init(s);
     (void)signal(SIGABRT, on_abort);
-    for (uint64_t i = 0; i < seeds && bad < 5; i++)
+    for (uint64_t i = 0; i < seeds && bad < most; i++)
         bad += !run_seed(s, first + i, getenv("PROFILE"));
     printf("# %lu elections, %lu commits, %lu operations, %lu crashes, %lu installs, %lu reads by "
            "index, %lu by lease\n",
