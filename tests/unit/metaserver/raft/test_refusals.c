@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/base/checksum.h"
+#include "metaserver/raft/raft_state.h"
 
 static struct raft_config three(void)
 {
@@ -301,6 +302,50 @@ static void large_payloads(void)
     buf_unref(buf);
 }
 
+/* raft_check, on which simulator and tests lean, sees each of these broken. */
+static void invariants_are_seen(void)
+{
+    struct err_text why = {.text = ""};
+    restart(3, 1, 0, "11");
+    lead();
+    CU_ASSERT_EQUAL(raft_check(node, &why), 0);
+#define BREAK(field, wrong)                                    \
+    do {                                                       \
+        struct raft saved = *node;                             \
+        node->field = wrong;                                   \
+        CU_ASSERT_EQUAL(raft_check(node, &why), -ERR_CORRUPT); \
+        CU_ASSERT_NOT_EQUAL(why.text[0], 0);                   \
+        *node = saved;                                         \
+        CU_ASSERT_EQUAL(raft_check(node, NULL), 0);            \
+    } while (0)
+    BREAK(commit_index, 99);
+    BREAK(apply_index, 99);
+    BREAK(verified_index, 99);
+    BREAK(leader, 2);
+    BREAK(join, 5);
+    BREAK(noop_index, 1);
+    BREAK(config_index, 1);
+    BREAK(config.count, 2);
+    BREAK(voter_count, 2);
+    BREAK(members[1].voter, false);
+    BREAK(members[1].id, 9);
+    BREAK(members[1].match_index, 99);
+    BREAK(members[1].next_index, 1);
+    BREAK(members[1].inflight_bytes, 7);
+    BREAK(members[1].round, 99);
+    BREAK(log.bytes, 1);
+    BREAK(log.durable_index, 99);
+    BREAK(uncommitted_bytes, 1);
+#undef BREAK
+    struct raft_entry *last = &node->log.entries[node->log.head + node->log.count - 1];
+    last->index++;
+    CU_ASSERT_EQUAL(raft_check(node, NULL), -ERR_CORRUPT);
+    last->index--;
+    node->log.entries[node->log.head].term = 9;
+    CU_ASSERT_EQUAL(raft_check(node, NULL), -ERR_CORRUPT);
+    node->log.entries[node->log.head].term = 1;
+}
+
 static void names(void)
 {
     CU_ASSERT_STRING_EQUAL(raft_message_kind_name((enum raft_message_kind)99), "?");
@@ -321,6 +366,7 @@ static void names(void)
     T(bad_numbers)           \
     T(full_of_voters)        \
     T(large_payloads)        \
+    T(invariants_are_seen)   \
     T(names)
 
 CU_TestInfo tests_refusals[] = {
