@@ -30,6 +30,7 @@ for plant in "$@"; do
     case $plant in
     R1) export PROFILE=figure8 ;;
     R2 | R27) export PROFILE=crash ;;
+    R16) export PROFILE=replay ;;
     R12 | R12B) export PROFILE=overlap ;;
     R13 | R13B) export PROFILE=members ;;
     JOIN) export PROFILE=wipe ;;
