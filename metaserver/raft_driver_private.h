@@ -68,6 +68,7 @@ struct served_checkpoint {
 struct raft_driver {
     struct raft_driver_options options;
     struct raft *raft;
+    struct raft_config config; /* the peers it was started with, fixed so far */
     struct meta_peer peers[RAFT_MEMBERS_MAX];
     unsigned peer_count;
     struct loop_timer timer;

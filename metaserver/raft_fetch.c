@@ -73,6 +73,7 @@ static void fetch_installed(struct snapshot_fetch_state *f)
     d->options.ops->install(d->options.arg, f->id.index, f->id.term);
     event.snapshot.index = f->id.index;
     event.snapshot.term = f->id.term;
+    event.snapshot.config = &d->config;
     raft_driver_set_applied(d, f->id.index);
     d->fetch = NULL;
     d->fetch_pause_ms = 0;

@@ -8,6 +8,10 @@
 /* The leader's checkpoint is of committed state, so holding its last entry is holding all of it. */
 static bool already_have(const struct raft *r, const struct raft_message *m)
 {
+#ifdef PLANT_R9
+    return raft_log_last_index(&r->log) == m->log_index &&
+           raft_log_last_term(&r->log) == m->log_term;
+#endif
     return m->log_index <= r->commit_index || raft_log_matches(&r->log, m->log_index, m->log_term);
 }
 
@@ -44,11 +48,19 @@ static void end_install(struct raft *r)
 int raft_on_snapshot_installed(struct raft *r, const struct raft_event *event)
 {
     uint64_t index = event->snapshot.index, term = event->snapshot.term;
-    if (!r->installing || index != r->install_index || term != r->install_term)
+    const struct raft_config *config = event->snapshot.config;
+    if (!r->installing || index != r->install_index || term != r->install_term || !config ||
+        raft_config_voters(config) == 0)
         return -ERR_INVALID;
+#ifndef PLANT_R9
     CHECK(r->role != RAFT_LEADER && index > r->commit_index);
+#endif
     end_install(r);
+#ifdef PLANT_R9B
+    if (r->log.durable_index >= index) {
+#else
     if (raft_log_matches(&r->log, index, term) && r->log.durable_index >= index) {
+#endif
         raft_commit_to(r, index);
         raft_log_drop_prefix(&r->log, index);
     } else {
@@ -60,6 +72,8 @@ int raft_on_snapshot_installed(struct raft *r, const struct raft_event *event)
     r->apply_index = index;
     r->snapshot_index = index;
     r->snapshot_term = term;
+    raft_config_set_snapshot(r, config, index);
+    raft_config_recompute(r);
     /* Committed, so every leader from that term on has it. */
     if (index > r->verified_index)
         r->verified_index = index;
@@ -118,15 +132,23 @@ static uint64_t held_for_peers(const struct raft *r, uint64_t to)
 int raft_on_log_compact(struct raft *r, const struct raft_event *event)
 {
     uint64_t index = event->snapshot.index, term = 0;
+    struct raft_config config;
     if (index > r->apply_index)
         return -ERR_INVALID;
     if (index <= r->snapshot_index)
         return 0;
+    uint64_t config_index = raft_config_as_of(r, index, &config);
+    if (config.count == 0)
+        return -ERR_INVALID;
     CHECK(raft_log_term_at(&r->log, index, &term));
+    raft_config_set_snapshot(r, &config, config_index);
     r->snapshot_index = index;
     r->snapshot_term = term;
     uint64_t tail = r->options.compact_tail_count;
     uint64_t to = held_for_peers(r, index > tail ? index - tail : 0);
+#ifdef PLANT_R10
+    to = r->commit_index;
+#endif
     if (to > r->log.base_index)
         raft_log_drop_prefix(&r->log, to);
     return 0;

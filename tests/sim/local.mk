@@ -5,11 +5,12 @@ check_PROGRAMS += %D%/sim-raft
     %D%/raft_sim_client.c \
     %D%/raft_sim_disk.c \
     %D%/raft_sim_fault.c \
+    %D%/raft_sim_member.c \
     %D%/raft_sim_node.c \
     %D%/raft_sim_oracle.c \
     %D%/raft_sim_world.c
 %C%_sim_raft_LDADD = metaserver/raft/libraft.a $(BASE_LIBS)
-EXTRA_DIST += %D%/plants.sh
+EXTRA_DIST += %D%/plants.sh %D%/raft_coverage.sh
 # tests/sim
 
 # Measures the hash ring at full size: make sim-ring

@@ -1,6 +1,7 @@
 /* sim-raft: runs seeds, says what broke and how to see it again.
  *
- * Environment: SEEDS, EVENTS, SEED (first; alone: only this one), PROFILE (force one), TRACE=1. */
+ * Environment: SEEDS, EVENTS, SEED (first; alone: only this one), PROFILE (force one), FAILURES
+ * (stop after so many), TRACE=1. */
 #include "tests/sim/raft_sim.h"
 
 #include <signal.h>
@@ -66,7 +67,7 @@ static void handle(struct sim *s, const struct sim_event *e)
     }
     struct node *n = &s->nodes[e->who];
     if (e->kind == EV_RESTART) {
-        if (!n->raft && n->incarnation == e->number)
+        if (!n->raft && n->incarnation == e->number && !n->dead)
             node_boot(s, n);
         return;
     }
@@ -100,6 +101,24 @@ static bool next(struct sim *s)
     return !s->failed;
 }
 
+static void say_node(struct sim *s, struct node *n)
+{
+    struct raft_status st;
+    if (!n->raft) {
+        sim_trace(s, "node %u is down%s", n->id, n->dead ? " for good" : "");
+        return;
+    }
+    raft_status_get(n->raft, &st);
+    sim_trace(s, "node %u: %s in term %lu, %s%s, log %lu..%lu, commit %lu, configuration %u of %lu",
+              n->id, raft_role_name(st.role), st.term, st.voter ? "voter" : "no voter",
+              st.joining ? ", joining" : "", st.first_index, st.last_index, st.commit_index,
+              n->config.count ? member_number_of(s, &n->config) : 0, st.config_index);
+    for (unsigned i = 0; i < st.peer_count; i++)
+        sim_trace(s, "  knows of %u: %s, match %lu, %s%s", st.peers[i].id,
+                  raft_progress_state_name(st.peers[i].state), st.peers[i].match_index,
+                  st.peers[i].voter ? "voter" : "learner", st.peers[i].joining ? ", joining" : "");
+}
+
 /* Everything must settle within 50 election timeouts. */
 static void converge(struct sim *s)
 {
@@ -109,8 +128,13 @@ static void converge(struct sim *s)
     for (uint32_t c = 1; c <= CLIENTS; c++)
         s->clients[c].acked_index = 0;
     while (s->now_us - start < length && next(s))
-        if (s->events % 16 == 0 && oracle_converged(s))
-            return;
+        if (s->events % 16 == 0) {
+            member_revive(s);
+            if (oracle_converged(s))
+                return;
+        }
+    for (uint32_t i = 1; s->trace && i <= s->node_count; i++)
+        say_node(s, &s->nodes[i]);
     sim_fail(s, "liveness: not converged %d election timeouts after the last fault", CALM_TIMEOUTS);
 }
 
@@ -136,10 +160,27 @@ static void cut_one_link(struct sim *s)
                  s->terms_used);
 }
 
+/* Nobody disturbs: not the nodes that were removed and do not know it, nor those that wait to be
+ * taken in (R14; thesis 4.2.3). */
+static void stay_quiet(struct sim *s)
+{
+    run_for(s, 6000000);
+    uint64_t term = s->terms_used;
+    run_for(s, 10 * ELECTION_MS_MAX * 1000);
+    if (s->terms_used != term)
+        sim_fail(s, "liveness: an election in term %lu without a fault", s->terms_used);
+}
+
 static void run_calm(struct sim *s)
 {
     fault_calm(s);
     converge(s);
+    if (!s->failed && s->profile.change > 0 && prng_chance(&s->prng, s->profile.partial_link)) {
+        stay_quiet(s);
+        return;
+    }
+    if (s->profile.change > 0)
+        return;
     if (s->failed || s->node_count < 3 || !prng_chance(&s->prng, s->profile.partial_link))
         return;
     cut_one_link(s);
@@ -168,17 +209,21 @@ static void prepare(struct sim *s, uint64_t seed, const char *profile)
         struct disk *d = s->nodes[i].disk;
         struct entry_copy *pending = s->nodes[i].pending;
         s->nodes[i] = (struct node){.id = i, .disk = d, .pending = pending};
-        d->term = d->last = 0;
-        d->voted_for = 0;
-        d->first = 1;
-        memset(d->checkpoints, 0, sizeof d->checkpoints);
+        disk_clear(d);
     }
+    member_reset(s);
     fault_choose(s, profile);
 }
 
 static bool run_seed(struct sim *s, uint64_t seed, const char *profile)
 {
     prepare(s, seed, profile);
+    s->config = (struct raft_config){0};
+    for (uint32_t i = 1; i <= s->node_count; i++) {
+        CHECK(raft_config_add(&s->config, i, true, slice_str("first")) == 0);
+        s->nodes[i].founder = true;
+    }
+    CHECK(member_number_of(s, &s->config) == 1);
     uint32_t late = prng_chance(&s->prng, 200) ? s->node_count : 0; /* joins with an empty disk */
     for (uint32_t i = 1; i <= s->node_count; i++) {
         if (i != late || s->node_count == 1)
@@ -220,6 +265,7 @@ static void sim_init(struct sim *s)
     s->committed = allocate(LOG_MAX + 1, sizeof *s->committed);
     s->commit_terms = allocate(LOG_MAX + 1, sizeof *s->commit_terms);
     s->hashes = allocate(LOG_MAX + 1, sizeof *s->hashes);
+    s->configs_at = allocate(LOG_MAX + 1, sizeof *s->configs_at);
     for (unsigned i = 0; i <= NODES_MAX; i++) {
         s->nodes[i].disk = allocate(1, sizeof *s->nodes[i].disk);
         s->nodes[i].pending = allocate(PENDING_MAX, sizeof *s->nodes[i].pending);
@@ -235,6 +281,8 @@ static void sim_release(struct sim *s)
     free(s->committed);
     free(s->commit_terms);
     free(s->hashes);
+    free(s->configs_at);
+    member_reset(s);
     free(s->heap);
     for (unsigned i = 0; i <= NODES_MAX; i++) {
         free(s->nodes[i].disk);
@@ -256,14 +304,18 @@ int main(void)
     uint64_t first = number_from("SEED", 1), bad = 0;
     s->events_wanted = number_from("EVENTS", 5000);
     s->trace = number_from("TRACE", 0) != 0;
+    uint64_t most = number_from("FAILURES", 5);
     sim_init(s);
     (void)signal(SIGABRT, on_abort);
-    for (uint64_t i = 0; i < seeds && bad < 5; i++)
+    for (uint64_t i = 0; i < seeds && bad < most; i++)
         bad += !run_seed(s, first + i, getenv("PROFILE"));
     printf("# %lu elections, %lu commits, %lu operations, %lu crashes, %lu installs, %lu reads by "
            "index, %lu by lease\n",
            s->elections, s->commits, s->operations, s->crashes, s->installs, s->reads_done,
            s->lease_reads_done);
+    printf(
+        "# %lu changes of membership, %lu of them the leader's own removal, %lu wipes, %lu joins\n",
+        s->changes, s->removed_leaders, s->wipes, s->joins);
     printf("%s sim/raft %lu seeds x %lu events, %lu violations\n", bad ? "not ok" : "ok", seeds,
            s->events_wanted, bad);
     sim_release(s);

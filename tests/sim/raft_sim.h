@@ -3,7 +3,8 @@
  * Everything follows from the seed: two runs with the same seed, event count and build are equal.
  * Time is in microseconds of the world; each node has a clock of its own in milliseconds.
  * Files: raft_sim.c runs seeds, _world.c queue and network, _node.c the driver, _disk.c its disk,
- * _fault.c what goes wrong, _client.c load and reads, _oracle.c what must hold. */
+ * _fault.c what goes wrong, _member.c changes of membership, _client.c load and reads, _oracle.c
+ * what must hold. */
 #ifndef CAIRN_TESTS_SIM_RAFT_SIM_H
 #define CAIRN_TESTS_SIM_RAFT_SIM_H
 
@@ -15,7 +16,8 @@
 #include "metaserver/raft/raft.h"
 
 enum {
-    NODES_MAX = 5,
+    NODES_MAX = 12, /* ids in one run; those beyond the first members join later */
+    CONFIGS_MAX = 1024,
     CLIENTS = 3,
     BATCH_MAX = 8,      /* entries in a packet */
     LOG_MAX = 16384,    /* entries in one run */
@@ -31,7 +33,8 @@ enum {
 
 enum { ELECTION_MS_MAX = 800, CALM_TIMEOUTS = 50 };
 
-/* What a command does: client `client` (0 = filler) executes its operation number `sequence`. */
+/* What a command does: client `client` (0 = filler) executes its operation number `sequence`. Of a
+ * configuration entry `sequence` is the number of its bytes in sim.configs. */
 struct command {
     uint32_t client, sequence;
 };
@@ -52,6 +55,7 @@ struct packet {
 struct state {
     uint64_t index, term, hash;
     uint32_t done[CLIENTS + 1];
+    uint32_t config; /* in force at index, by number; 0 = a new node that knows of none */
 };
 
 struct disk_write {
@@ -62,6 +66,7 @@ struct disk_write {
 struct disk {
     uint64_t term;
     uint32_t voted_for;
+    bool joining;         /* the folder is new, the cluster is not */
     uint64_t first, last; /* durable log, first > last: empty */
     struct entry_copy log[LOG_MAX];
     struct state checkpoints[CHECKPOINTS]; /* newest first; index 0 = none */
@@ -97,6 +102,10 @@ struct node {
     enum raft_role role;
     uint64_t term;
     uint64_t checkpoint_every;
+    unsigned wiped;            /* how often it lost its disk */
+    bool founder;              /* one of the first members */
+    bool dead;                 /* for ever, unless the calm end finds it still a member */
+    struct raft_config config; /* as last reported by the core */
 };
 
 enum event_kind { EV_PACKET, EV_TIMER, EV_WRITE, EV_FETCH, EV_CLIENT, EV_FAULT, EV_RESTART };
@@ -124,16 +133,20 @@ struct sim_read {
     bool in_use;
 };
 
+struct sim;
+
 struct profile {
     const char *name;
-    unsigned loss, duplicate, replay; /* per mille */
+    void (*draw)(struct sim *s, struct profile *p); /* fills in the rest, by the seed */
+    unsigned loss, duplicate, replay;               /* per mille */
     unsigned delay_ms_max, long_delay;
     unsigned crash, partition, pause, slow_disk, transfer, isolate_leader; /* per mille of ticks */
     unsigned fault_tick_ms, client_gap_ms;
     unsigned crash_in_update; /* per 100,000 updates */
     unsigned batch_max;
-    unsigned nodes;        /* 0 = chosen by the seed */
-    unsigned partial_link; /* per mille of runs whose end tries one cut link */
+    unsigned nodes;               /* 0 = chosen by the seed */
+    unsigned partial_link;        /* per mille of runs whose end tries one cut link */
+    unsigned change, death, wipe; /* per mille of ticks: membership, gone for good, a new disk */
     bool wild_clocks;
 };
 
@@ -158,6 +171,11 @@ struct sim {
     size_t heap_count, heap_capacity;
 
     unsigned node_count;
+    struct raft_config config;        /* at the beginning; number 1 of configs */
+    struct buf *configs[CONFIGS_MAX]; /* bytes of every configuration seen, from 1 */
+    size_t config_sizes[CONFIGS_MAX];
+    uint32_t config_count;
+    unsigned voters_wanted;
     struct node nodes[NODES_MAX + 1]; /* by id, from 1 */
     bool cut[NODES_MAX + 1][NODES_MAX + 1];
     uint64_t heal_us;
@@ -166,7 +184,7 @@ struct sim {
     struct packet *recent;
     unsigned recent_count;
     struct raft_options options;
-    bool lease_reads;
+    bool lease_reads, skewed_clocks;
 
     struct buf *commands; /* one block; each command's payload is a slice of it */
 
@@ -182,9 +200,11 @@ struct sim {
     struct entry_copy *committed; /* [index] */
     uint64_t *commit_terms;       /* term of the first node seen to commit [index] */
     uint64_t *hashes;             /* state after [index] */
+    uint32_t *configs_at;         /* configuration in force at committed [index] */
     uint64_t committed_count, hashed_count;
     uint64_t observed_index; /* highest that a client has seen */
     uint64_t elections, commits, reads_done, lease_reads_done, installs, crashes, operations;
+    uint64_t changes, joins, removed_leaders, wipes;
 };
 
 /* raft_sim.c */
@@ -199,7 +219,7 @@ void world_replay(struct sim *s);
 struct packet *world_packet(struct sim *s, uint32_t number);
 void world_free_packet(struct sim *s, uint32_t number);
 void world_fill_commands(struct sim *s);
-struct command command_of(const struct raft_entry *entry);
+struct command command_of(struct sim *s, const struct raft_entry *entry);
 struct raft_entry entry_of(struct sim *s, const struct entry_copy *copy);
 
 /* raft_sim_node.c */
@@ -215,11 +235,26 @@ bool node_awake(const struct sim *s, const struct node *n);
 void disk_queue_write(struct sim *s, struct node *n, const struct raft_update *u);
 void disk_on_write(struct sim *s, struct node *n);
 void disk_crash(struct sim *s, struct node *n);
+void disk_clear(struct disk *d);
 void disk_checkpoint(struct sim *s, struct node *n);
 void disk_fetch(struct sim *s, struct node *n, uint32_t from, uint64_t index, uint64_t term);
 void disk_on_fetch(struct sim *s, struct node *n);
 
+/* raft_sim_member.c */
+void member_reset(struct sim *s);
+uint32_t member_number(struct sim *s, struct slice bytes); /* of a configuration, by its bytes */
+uint32_t member_number_of(struct sim *s, const struct raft_config *config);
+void member_decode(struct sim *s, uint32_t number, struct raft_config *ret_config);
+void member_change(struct sim *s);
+void member_kill(struct sim *s);
+void member_wipe(struct sim *s);
+void member_revive(struct sim *s);
+bool member_checkpoint(struct sim *s, struct node *n, struct state *state);
+void member_update(struct sim *s, struct node *n, const struct raft_update *u);
+bool member_settled(struct sim *s, const struct node *n, const struct node *leader);
+
 /* raft_sim_fault.c */
+void fault_clock(struct sim *s, struct node *n);
 void fault_choose(struct sim *s, const char *profile_name);
 void fault_tick(struct sim *s);
 void fault_calm(struct sim *s);
@@ -239,6 +274,7 @@ void oracle_reset(struct sim *s);
 void oracle_entries(struct sim *s, struct node *n, const struct raft_entry *entries,
                     unsigned count);
 void oracle_vote_sent(struct sim *s, struct node *n, const struct raft_message *m);
+void oracle_ack_sent(struct sim *s, struct node *n, const struct raft_message *m);
 void oracle_vote_record(struct sim *s, struct node *n, uint64_t term, uint32_t voted_for);
 void oracle_update(struct sim *s, struct node *n, const struct raft_update *u);
 void oracle_applied(struct sim *s, struct node *n);

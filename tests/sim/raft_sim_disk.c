@@ -44,7 +44,7 @@ void disk_queue_write(struct sim *s, struct node *n, const struct raft_update *u
     for (unsigned i = 0; i < u->persist.entry_count; i++) {
         const struct raft_entry *e = &u->persist.entries[i];
         n->pending[n->pending_end++ % PENDING_MAX] = (struct entry_copy){
-            .term = e->term, .index = e->index, .kind = e->kind, .command = command_of(e)};
+            .term = e->term, .index = e->index, .kind = e->kind, .command = command_of(s, e)};
     }
     if (!n->write_running)
         schedule(s, n);
@@ -85,6 +85,15 @@ void disk_crash(struct sim *s, struct node *n)
     n->write_running = false;
 }
 
+void disk_clear(struct disk *d)
+{
+    d->term = d->last = 0;
+    d->voted_for = 0;
+    d->joining = false;
+    d->first = 1;
+    memset(d->checkpoints, 0, sizeof d->checkpoints);
+}
+
 static void keep_checkpoint(struct disk *d, const struct state *state)
 {
     d->checkpoints[1] = d->checkpoints[0];
@@ -94,7 +103,10 @@ static void keep_checkpoint(struct disk *d, const struct state *state)
 void disk_checkpoint(struct sim *s, struct node *n)
 {
     struct disk *d = n->disk;
-    keep_checkpoint(d, &n->state);
+    struct state state = n->state;
+    if (!member_checkpoint(s, n, &state))
+        return; /* a new node does not know yet who is in the cluster */
+    keep_checkpoint(d, &state);
     /* Trim only behind the older checkpoint; writes under way never reach that far back. */
     uint64_t keep = d->checkpoints[1].index;
     if (keep + 1 > d->first && keep <= d->last)
@@ -141,6 +153,7 @@ void disk_on_fetch(struct sim *s, struct node *n)
 {
     uint32_t sender = n->fetch_from;
     struct raft_event event = {.kind = RAFT_EV_INSTALL_FAILED};
+    struct raft_config config;
     const struct state *found = find_checkpoint(s, n);
     bool good = found && (s->calm || !prng_chance(&s->prng, 50));
     if (good) {
@@ -149,6 +162,8 @@ void disk_on_fetch(struct sim *s, struct node *n)
         event.kind = RAFT_EV_SNAPSHOT_INSTALLED;
         event.snapshot.index = n->fetch_index;
         event.snapshot.term = n->fetch_term;
+        member_decode(s, found->config, &config);
+        event.snapshot.config = &config;
         s->installs++;
     }
     sim_trace(s, "node %u fetch of %lu: %s", n->id, n->fetch_index, good ? "installed" : "failed");

@@ -5,9 +5,45 @@
 
 #include "common/base/check.h"
 
-/* The first is drawn anew for each seed; the others press on one family of mistakes. */
+static void draw_mixed(struct sim *s, struct profile *p)
+{
+    p->loss = (unsigned)prng_below(&s->prng, 301);
+    p->duplicate = (unsigned)prng_below(&s->prng, 301);
+    p->replay = prng_chance(&s->prng, 500) ? (unsigned)prng_below(&s->prng, 501) : 0;
+    p->delay_ms_max = (unsigned)prng_between(&s->prng, 2, 150);
+    p->long_delay = prng_chance(&s->prng, 300) ? (unsigned)prng_below(&s->prng, 60) : 0;
+    p->crash = (unsigned)prng_below(&s->prng, 80);
+    p->partition = (unsigned)prng_below(&s->prng, 80);
+    p->pause = (unsigned)prng_below(&s->prng, 60);
+    p->slow_disk = (unsigned)prng_below(&s->prng, 80);
+    p->transfer = (unsigned)prng_below(&s->prng, 60);
+    p->isolate_leader = (unsigned)prng_below(&s->prng, 60);
+    p->crash_in_update = (unsigned)prng_below(&s->prng, 100);
+    p->client_gap_ms = (unsigned)prng_between(&s->prng, 5, 200);
+    p->batch_max = (unsigned)prng_between(&s->prng, 1, BATCH_MAX);
+    p->partial_link = 100;
+    p->change = prng_chance(&s->prng, 300) ? (unsigned)prng_between(&s->prng, 1, 100) : 0;
+}
+
+/* Not so much that nothing gets done: a change takes several commits. */
+static void draw_members(struct sim *s, struct profile *p)
+{
+    unsigned change = p->change;
+    draw_mixed(s, p);
+    p->change = change;
+    p->loss /= 3;
+    p->pause /= 3;
+    p->long_delay /= 3;
+    p->delay_ms_max = (unsigned)prng_between(&s->prng, 2, 60);
+    p->client_gap_ms = (unsigned)prng_between(&s->prng, 50, 400);
+    p->death = p->change > 0 ? (unsigned)prng_below(&s->prng, 15) : 0;
+    p->partial_link = 300;
+}
+
+/* Mixed is drawn anew for each seed; the others press on one family of mistakes. */
 static const struct profile profiles[] = {
     {.name = "mixed",
+     .draw = draw_mixed,
      .delay_ms_max = 50,
      .fault_tick_ms = 100,
      .client_gap_ms = 60,
@@ -73,27 +109,22 @@ static const struct profile profiles[] = {
      .client_gap_ms = 50,
      .batch_max = 8,
      .wild_clocks = true},
+    {.name = "members", .draw = draw_members, .fault_tick_ms = 60, .batch_max = 8, .change = 400},
+    {.name = "overlap",
+     .loss = 20,
+     .delay_ms_max = 20,
+     .crash = 20,
+     .isolate_leader = 150,
+     .fault_tick_ms = 50,
+     .client_gap_ms = 300,
+     .crash_in_update = 20,
+     .batch_max = 4,
+     .nodes = 4,
+     .change = 700,
+     .partial_link = 100},
+    {.name = "wipe", .draw = draw_members, .fault_tick_ms = 100, .batch_max = 8, .wipe = 20},
 };
 enum { PROFILE_COUNT = sizeof profiles / sizeof profiles[0] };
-
-static void draw_mixed(struct sim *s, struct profile *p)
-{
-    p->loss = (unsigned)prng_below(&s->prng, 301);
-    p->duplicate = (unsigned)prng_below(&s->prng, 301);
-    p->replay = prng_chance(&s->prng, 500) ? (unsigned)prng_below(&s->prng, 501) : 0;
-    p->delay_ms_max = (unsigned)prng_between(&s->prng, 2, 150);
-    p->long_delay = prng_chance(&s->prng, 300) ? (unsigned)prng_below(&s->prng, 60) : 0;
-    p->crash = (unsigned)prng_below(&s->prng, 80);
-    p->partition = (unsigned)prng_below(&s->prng, 80);
-    p->pause = (unsigned)prng_below(&s->prng, 60);
-    p->slow_disk = (unsigned)prng_below(&s->prng, 80);
-    p->transfer = (unsigned)prng_below(&s->prng, 60);
-    p->isolate_leader = (unsigned)prng_below(&s->prng, 60);
-    p->crash_in_update = (unsigned)prng_below(&s->prng, 100);
-    p->client_gap_ms = (unsigned)prng_between(&s->prng, 5, 200);
-    p->batch_max = (unsigned)prng_between(&s->prng, 1, BATCH_MAX);
-    p->partial_link = 100;
-}
 
 static void choose_options(struct sim *s)
 {
@@ -101,9 +132,21 @@ static void choose_options(struct sim *s)
     s->options.append_count_max = s->profile.batch_max;
     s->options.inflight_count_max = (uint32_t)prng_between(&s->prng, 1, 16);
     s->options.compact_tail_count = prng_below(&s->prng, 20);
+    s->options.promote_lag_max = prng_below(&s->prng, 20);
     s->options.uncommitted_bytes_max = 8192;
     s->options.reads_max = 8;
     s->lease_reads = !s->profile.wild_clocks;
+}
+
+void fault_clock(struct sim *s, struct node *n)
+{
+    n->clock_offset_ms = (int64_t)prng_below(&s->prng, 1000000000) + 1000000;
+    n->clock_rate = 1000;
+    if (s->profile.wild_clocks)
+        n->clock_rate = prng_between(&s->prng, 500, 2000);
+    else if (s->skewed_clocks)
+        n->clock_rate = prng_between(&s->prng, 900, 1100);
+    n->checkpoint_every = prng_between(&s->prng, 5, 50);
 }
 
 void fault_choose(struct sim *s, const char *profile_name)
@@ -114,24 +157,16 @@ void fault_choose(struct sim *s, const char *profile_name)
         if (strcmp(profile_name, profiles[i].name) == 0)
             at = i;
     s->profile = profiles[at < PROFILE_COUNT ? at : 0];
-    if (at == 0 || at >= PROFILE_COUNT)
-        draw_mixed(s, &s->profile);
+    if (s->profile.draw)
+        s->profile.draw(s, &s->profile);
     s->node_count = s->profile.nodes ? s->profile.nodes
                                      : sizes[prng_below(&s->prng, sizeof sizes / sizeof sizes[0])];
-    if (s->profile.partial_link >= 1000 && s->node_count == 1)
+    if ((s->profile.partial_link >= 1000 || s->profile.wipe > 0) && s->node_count == 1)
         s->node_count = 3;
     choose_options(s);
-    bool skew = prng_chance(&s->prng, 500);
-    for (uint32_t i = 1; i <= s->node_count; i++) {
-        struct node *n = &s->nodes[i];
-        n->clock_offset_ms = (int64_t)prng_below(&s->prng, 1000000000) + 1000000;
-        n->clock_rate = 1000;
-        if (s->profile.wild_clocks)
-            n->clock_rate = prng_between(&s->prng, 500, 2000);
-        else if (skew)
-            n->clock_rate = prng_between(&s->prng, 900, 1100);
-        n->checkpoint_every = prng_between(&s->prng, 5, 50);
-    }
+    s->skewed_clocks = prng_chance(&s->prng, 500);
+    for (uint32_t i = 1; i <= s->node_count; i++)
+        fault_clock(s, &s->nodes[i]);
 }
 
 static uint32_t any_node(struct sim *s)
@@ -179,7 +214,7 @@ static void isolate(struct sim *s, uint32_t id)
         s->cut[id][i] = true;
         s->cut[i][id] = !one_way;
     }
-    if (s->node_count == 5 && prng_chance(&s->prng, 500)) { /* with one companion */
+    if (s->node_count >= 5 && prng_chance(&s->prng, 500)) { /* with one companion */
         uint32_t friend = any_node(s);
         s->cut[id][friend] = s->cut[friend][id] = false;
     }
@@ -228,6 +263,12 @@ void fault_tick(struct sim *s)
         s->nodes[any_node(s)].slow_until_us = s->now_us + prng_between(&s->prng, 1, 5000000);
     if (prng_chance(&s->prng, p->transfer))
         transfer(s);
+    if (prng_chance(&s->prng, p->change))
+        member_change(s);
+    if (prng_chance(&s->prng, p->death))
+        member_kill(s);
+    if (prng_chance(&s->prng, p->wipe))
+        member_wipe(s);
     if (prng_chance(&s->prng, p->partition) || prng_chance(&s->prng, p->isolate_leader)) {
         if (prng_chance(&s->prng, p->isolate_leader * 1000 / (p->isolate_leader + p->partition))) {
             fault_heal(s);
@@ -239,7 +280,7 @@ void fault_tick(struct sim *s)
     }
 }
 
-/* Faults off; every node up. */
+/* Faults off; every node up but those that died and were replaced. */
 void fault_calm(struct sim *s)
 {
     s->calm = true;
@@ -248,9 +289,10 @@ void fault_calm(struct sim *s)
         struct node *n = &s->nodes[i];
         n->paused_until_us = 0;
         n->slow_until_us = 0;
-        if (!n->raft)
+        if (!n->raft && !n->dead)
             node_boot(s, n);
     }
+    member_revive(s);
 }
 
 void fault_cut_leader_link(struct sim *s)

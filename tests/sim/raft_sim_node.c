@@ -36,13 +36,15 @@ static void apply(struct sim *s, struct node *n, uint64_t to)
             sim_fail(s, "node %u: entry %lu to apply is not in memory", n->id, n->state.index + 1);
             return;
         }
-        struct command c = command_of(e);
+        struct command c = command_of(s, e);
         struct state *st = &n->state;
         st->index = e->index;
         st->term = e->term;
         st->hash = (st->hash ^ (e->term << 40) ^ ((uint64_t)c.client << 32) ^ c.sequence) *
                    0x9e3779b97f4a7c15u;
         st->hash ^= st->hash >> 31;
+        if (e->kind == RAFT_ENTRY_CONFIG)
+            st->config = c.sequence;
         if (e->kind == RAFT_ENTRY_COMMAND && c.client > 0) {
             if (c.sequence > st->done[c.client] + 1)
                 sim_fail(
@@ -61,6 +63,7 @@ static void send_all(struct sim *s, struct node *n, const struct raft_messages *
 {
     for (unsigned i = 0; i < q->count; i++) {
         oracle_vote_sent(s, n, &q->messages[i]);
+        oracle_ack_sent(s, n, &q->messages[i]);
         world_send(s, &q->messages[i]);
     }
 }
@@ -92,6 +95,10 @@ static void perform(struct sim *s, struct node *n, const struct raft_update *u)
         oracle_vote_record(s, n, u->vote.term, u->vote.voted_for);
         n->disk->term = u->vote.term;
         n->disk->voted_for = u->vote.voted_for;
+    }
+    if (u->todo & RAFT_JOINED) {
+        n->disk->joining = false;
+        s->joins++;
     }
     if (dies_at(s, n, place, 2))
         return;
@@ -127,6 +134,7 @@ int node_step(struct sim *s, struct node *n, struct raft_event *event)
     int rc = raft_step(n->raft, event, &u);
     if (rc != 0)
         return rc;
+    member_update(s, n, &u);
     perform(s, n, &u);
     oracle_node(s, n);
     if (n->raft && !s->failed &&
@@ -156,16 +164,22 @@ void node_boot(struct sim *s, struct node *n)
 {
     static struct raft_entry entries[LOG_MAX];
     CHECK(!n->raft);
-    struct raft_config config = {.voter_count = s->node_count};
-    for (unsigned i = 0; i < s->node_count; i++)
-        config.voters[i] = i + 1;
-    CHECK(raft_create(&s->options, &config, n->id, prng_next(&s->prng), &n->raft) == 0);
+    n->dead = false;
+    CHECK(raft_create(&s->options, n->id, prng_next(&s->prng), &n->raft) == 0);
     n->incarnation++;
     n->paused_until_us = 0;
     struct disk *d = n->disk;
     /* A killed process keeps its state machine; a machine that lost power restores a checkpoint. */
     if (n->state.index < d->checkpoints[0].index || prng_chance(&s->prng, 500))
         n->state = d->checkpoints[0];
+    uint32_t first = n->founder && !d->joining ? 1 : 0;
+    uint32_t config_number = d->checkpoints[0].index > 0 ? d->checkpoints[0].config : first;
+    struct raft_config config = {0};
+    if (n->state.index == 0)
+        n->state.config = first;
+    if (config_number != 0)
+        member_decode(s, config_number, &config);
+    n->config = (struct raft_config){0};
     unsigned count = 0;
     for (uint64_t i = d->first; i <= d->last; i++)
         entries[count++] = entry_of(s, &d->log[i]);
@@ -177,6 +191,8 @@ void node_boot(struct sim *s, struct node *n)
     event.start.voted_for = d->voted_for;
     event.start.snapshot_index = d->checkpoints[0].index;
     event.start.snapshot_term = d->checkpoints[0].term;
+    event.start.config = &config;
+    event.start.joining = d->joining;
     event.start.applied_index = n->state.index;
     event.start.entries = entries;
     event.start.entry_count = count;

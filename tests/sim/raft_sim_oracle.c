@@ -13,6 +13,7 @@ void oracle_reset(struct sim *s)
     s->terms_used = 0;
     s->committed_count = s->hashed_count = s->observed_index = 0;
     s->hashes[0] = 0;
+    s->configs_at[0] = 1;
 }
 
 static uint64_t mix(uint64_t h, uint64_t v)
@@ -38,9 +39,9 @@ static bool fact_agrees(struct sim *s, enum fact_kind kind, uint64_t a, uint64_t
     return false;
 }
 
-static uint64_t value_of(const struct raft_entry *e)
+static uint64_t value_of(struct sim *s, const struct raft_entry *e)
 {
-    struct command c = command_of(e);
+    struct command c = command_of(s, e);
     return mix(mix((uint64_t)e->kind, c.client), c.sequence);
 }
 
@@ -49,7 +50,7 @@ void oracle_entries(struct sim *s, struct node *n, const struct raft_entry *entr
 {
     for (unsigned i = 0; i < count; i++) {
         const struct raft_entry *e = &entries[i];
-        if (!fact_agrees(s, FACT_ENTRY, e->index, e->term, value_of(e)))
+        if (!fact_agrees(s, FACT_ENTRY, e->index, e->term, value_of(s, e)))
             sim_fail(s, "log matching: node %u has another entry at (%lu, term %lu)", n->id,
                      e->index, e->term);
         if (i > 0 && !fact_agrees(s, FACT_PREVIOUS, e->index, e->term, entries[i - 1].term))
@@ -58,13 +59,34 @@ void oracle_entries(struct sim *s, struct node *n, const struct raft_entry *entr
     }
 }
 
+/* A node that lost its disk may vote again in a term in which its old life stood for election
+ * itself: docs/raft.md, "A node without its past". That no term has two leaders is checked all the
+ * same. */
+static uint64_t voter_of(const struct node *n)
+{
+    return n->id + (uint64_t)n->wiped * (NODES_MAX + 1);
+}
+
 void oracle_vote_sent(struct sim *s, struct node *n, const struct raft_message *m)
 {
     if (m->kind == RAFT_MSG_VOTE_REPLY && !m->rejected &&
-        !fact_agrees(s, FACT_VOTE, n->id, m->term, m->to))
+        !fact_agrees(s, FACT_VOTE, voter_of(n), m->term, m->to))
         sim_fail(s, "node %u voted twice in term %lu", n->id, m->term);
-    if (m->kind == RAFT_MSG_VOTE && !fact_agrees(s, FACT_VOTE, n->id, m->term, n->id))
+    if (m->kind == RAFT_MSG_VOTE && !fact_agrees(s, FACT_VOTE, voter_of(n), m->term, n->id))
         sim_fail(s, "node %u voted twice in term %lu (for itself)", n->id, m->term);
+}
+
+/* R4, R27: an acknowledgement speaks for what the disk holds. */
+void oracle_ack_sent(struct sim *s, struct node *n, const struct raft_message *m)
+{
+    const struct disk *d = n->disk;
+    uint64_t index = m->match_index;
+    if (m->kind != RAFT_MSG_APPEND_REPLY || m->rejected || index <= d->checkpoints[0].index)
+        return;
+    const struct raft_entry *e = raft_entry_at(n->raft, index);
+    if (index > d->last || (e && index >= d->first && d->log[index].term != e->term))
+        sim_fail(s, "durability: node %u acknowledges %lu, its disk does not hold that", n->id,
+                 index);
 }
 
 void oracle_vote_record(struct sim *s, struct node *n, uint64_t term, uint32_t voted_for)
@@ -82,7 +104,7 @@ static void check_commit(struct sim *s, struct node *n, uint64_t index, uint64_t
     const struct raft_entry *e = raft_entry_at(n->raft, index);
     if (!e)
         return; /* behind a checkpoint; the hash is compared there */
-    struct command c = command_of(e);
+    struct command c = command_of(s, e);
     if (index <= s->committed_count) {
         const struct entry_copy *known = &s->committed[index];
         if (known->term != e->term || known->kind != e->kind || known->command.client != c.client ||
@@ -100,6 +122,7 @@ static void check_commit(struct sim *s, struct node *n, uint64_t index, uint64_t
     s->committed[index] =
         (struct entry_copy){.term = e->term, .index = index, .kind = e->kind, .command = c};
     s->commit_terms[index] = term;
+    s->configs_at[index] = e->kind == RAFT_ENTRY_CONFIG ? c.sequence : s->configs_at[index - 1];
     s->committed_count = index;
     s->commits++;
 }
@@ -172,7 +195,7 @@ void oracle_node(struct sim *s, struct node *n)
         sim_fail(s, "raft_check: %s", why.text);
 }
 
-/* All nodes follow one leader closely, and every client got through. */
+/* All members follow one leader closely, and every client got through. */
 bool oracle_converged(struct sim *s)
 {
     const struct node *leader = NULL;
@@ -186,7 +209,9 @@ bool oracle_converged(struct sim *s)
     raft_status_get(leader->raft, &top);
     for (uint32_t i = 1; i <= s->node_count; i++) {
         struct node *n = &s->nodes[i];
-        if (!n->raft)
+        if (!raft_config_find(&leader->config, i))
+            continue; /* removed, or never taken in */
+        if (!n->raft || !member_settled(s, n, leader))
             return false;
         raft_status_get(n->raft, &st);
         if (st.term != top.term || st.last_index + CLIENTS + 1 < top.last_index ||

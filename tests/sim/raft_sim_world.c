@@ -48,10 +48,12 @@ bool world_pop(struct sim *s, struct sim_event *ret_event)
     return true;
 }
 
-struct command command_of(const struct raft_entry *entry)
+struct command command_of(struct sim *s, const struct raft_entry *entry)
 {
     struct command c = {0};
-    if (entry->payload.size == sizeof c)
+    if (entry->kind == RAFT_ENTRY_CONFIG)
+        c.sequence = member_number(s, entry->payload);
+    else if (entry->payload.size == sizeof c)
         memcpy(&c, entry->payload.data, sizeof c);
     return c;
 }
@@ -69,6 +71,10 @@ void world_fill_commands(struct sim *s)
 struct raft_entry entry_of(struct sim *s, const struct entry_copy *copy)
 {
     struct raft_entry e = {.term = copy->term, .index = copy->index, .kind = copy->kind};
+    if (copy->kind == RAFT_ENTRY_CONFIG) {
+        e.buf = s->configs[copy->command.sequence];
+        e.payload = slice_of(e.buf->data, s->config_sizes[copy->command.sequence]);
+    }
     if (copy->kind != RAFT_ENTRY_COMMAND)
         return e;
     const struct command *all = (const struct command *)(const void *)s->commands->data;
@@ -100,6 +106,22 @@ static uint64_t delay_us(struct sim *s)
     return prng_between(&s->prng, 200, (uint64_t)s->profile.delay_ms_max * 1000);
 }
 
+/* The block of a configuration entry belongs to its sender's log; the packet may outlive that. */
+static void copy_message(struct sim *s, struct packet *p, const struct raft_message *m)
+{
+    p->message = *m;
+    p->message.entries = m->entry_count ? p->entries : NULL;
+    for (unsigned i = 0; i < m->entry_count; i++) {
+        const struct raft_entry *e = &m->entries[i];
+        p->entries[i] = *e;
+        if (e->kind != RAFT_ENTRY_CONFIG)
+            continue;
+        struct entry_copy copy = {
+            .term = e->term, .index = e->index, .kind = e->kind, .command = command_of(s, e)};
+        p->entries[i] = entry_of(s, &copy);
+    }
+}
+
 static void dispatch(struct sim *s, const struct raft_message *m)
 {
     if (s->free_count == 0)
@@ -108,20 +130,14 @@ static void dispatch(struct sim *s, const struct raft_message *m)
     struct packet *p = &s->packets[number];
     CHECK(!p->in_use && m->entry_count <= BATCH_MAX);
     p->in_use = true;
-    p->message = *m;
-    for (unsigned i = 0; i < m->entry_count; i++)
-        p->entries[i] = m->entries[i];
-    p->message.entries = m->entry_count ? p->entries : NULL;
+    copy_message(s, p, m);
     world_push(s, s->now_us + delay_us(s), EV_PACKET, m->to, number);
 }
 
 static void remember(struct sim *s, const struct raft_message *m)
 {
     struct packet *p = &s->recent[s->recent_count++ % RECENT_MAX];
-    p->message = *m;
-    for (unsigned i = 0; i < m->entry_count; i++)
-        p->entries[i] = m->entries[i];
-    p->message.entries = m->entry_count ? p->entries : NULL;
+    copy_message(s, p, m);
 }
 
 void world_send(struct sim *s, const struct raft_message *m)
