@@ -357,6 +357,7 @@ static int start(struct raft_driver *d, struct err_text *why)
     event.start.snapshot_index = o->checkpoint.index;
     event.start.snapshot_term = o->checkpoint.term;
     event.start.applied_index = o->applied_index;
+    event.start.config = &d->config;
     event.start.entries = loading.entries;
     event.start.entry_count = loading.count;
     d->applied_index = o->applied_index;
@@ -394,13 +395,17 @@ int raft_driver_create(const struct raft_driver_options *options, struct raft_dr
                        struct err_text *why)
 {
     struct raft_driver *d = calloc(1, sizeof *d);
-    struct raft_config config = {0};
     CHECK(d != NULL);
     d->options = *options;
     d->election_ms = options->raft->election_ms_max;
-    for (unsigned i = 0; i < options->peer_count && i < RAFT_VOTERS_MAX; i++)
-        config.voters[config.voter_count++] = options->peers[i].id;
-    int status = raft_create(options->raft, &config, options->self, random_u64(), &d->raft);
+    int status = 0;
+    for (unsigned i = 0; status == 0 && i < options->peer_count; i++)
+        status = raft_config_add(&d->config, options->peers[i].id, true,
+                                 slice_str(options->peers[i].address));
+    if (status == 0 && !raft_config_find(&d->config, options->self))
+        status = -ERR_INVALID;
+    if (status == 0)
+        status = raft_create(options->raft, options->self, random_u64(), &d->raft);
     if (status != 0) {
         free(d);
         return err_set(ERR_CONFIG, why, "peers and node id do not make a raft group");

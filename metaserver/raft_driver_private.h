@@ -58,6 +58,7 @@ struct snapshot_fetch_state;
 struct raft_driver {
     struct raft_driver_options options;
     struct raft *raft;
+    struct raft_config config; /* the peers it was started with, fixed so far */
     struct meta_peer peers[RAFT_MEMBERS_MAX];
     unsigned peer_count;
     struct loop_timer timer;

@@ -58,6 +58,7 @@ static void fetch_installed(struct snapshot_fetch_state *f)
     d->options.ops->install(d->options.arg, f->id.index, f->id.term);
     event.snapshot.index = f->id.index;
     event.snapshot.term = f->id.term;
+    event.snapshot.config = &d->config;
     d->applied_index = d->apply_upto = f->id.index;
     d->fetch = NULL;
     log_info("snapshot.installed", "from=m%u index=%llu bytes=%llu", f->from,

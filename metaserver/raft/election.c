@@ -24,7 +24,8 @@ bool raft_is_sticky(const struct raft *r)
 /* R20, R24: a node that cannot write, or whose state is being replaced, must not lead. */
 static bool may_campaign(const struct raft *r)
 {
-    return raft_is_voter(r, r->self) && !r->installing && !r->disabled && !raft_persist_stalled(r);
+    return r->join == 0 && raft_may_be_needed(r) && !r->installing && !r->disabled &&
+           !raft_persist_stalled(r);
 }
 
 static void ask_for_votes(struct raft *r, enum raft_message_kind kind, uint64_t term)

@@ -1,8 +1,10 @@
 # metaserver/raft: the consensus core, pure.
 noinst_LIBRARIES += %D%/libraft.a
 %C%_libraft_a_SOURCES = \
+    %D%/config.c \
     %D%/election.c \
     %D%/log.c \
+    %D%/membership.c \
     %D%/progress.c \
     %D%/quorum.c \
     %D%/raft.c %D%/raft.h \

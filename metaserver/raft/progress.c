@@ -57,6 +57,7 @@ void raft_progress_reset(struct raft_progress *p, uint64_t next_index, uint64_t 
     p->snapshot_index = p->snapshot_term = 0;
     p->heard_ms = now_ms;
     p->heard = false;
+    p->join = p->join_round = 0;
     p->lease_ms = 0;
     p->round = 0;
     p->inflight_head = p->inflight_count = 0;

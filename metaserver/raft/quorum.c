@@ -1,4 +1,4 @@
-/* Who counts: the only place that knows how a configuration decides. */
+/* Who counts: how a configuration decides. */
 #include "metaserver/raft/raft_state.h"
 
 #include "common/base/check.h"
@@ -45,7 +45,13 @@ uint64_t raft_quorum_value(const struct raft *r,
         if (!r->members[i].voter)
             continue;
         CHECK(count < RAFT_VOTERS_MAX);
+        /* A node without its past counts for nothing, but is one of those of whom most must count.
+         */
+#ifdef PLANT_JOIN
         uint64_t v = value(r, &r->members[i]);
+#else
+        uint64_t v = r->members[i].join != 0 ? 0 : value(r, &r->members[i]);
+#endif
         unsigned at = count++;
         for (; at > 0 && sorted[at - 1] < v; at--)
             sorted[at] = sorted[at - 1];

@@ -21,6 +21,7 @@ void raft_options_defaults(struct raft_options *ret_options)
         .uncommitted_bytes_max = 64u << 20,
         .reads_max = 4096,
         .compact_tail_count = 4096,
+        .promote_lag_max = 1024,
     };
 }
 
@@ -33,36 +34,10 @@ static bool options_valid(const struct raft_options *o)
            o->inflight_bytes_max > 0 && o->uncommitted_bytes_max > 0 && o->reads_max > 0;
 }
 
-static int add_member(struct raft *r, uint32_t id, bool voter)
+int raft_create(const struct raft_options *options, uint32_t self, uint64_t seed,
+                struct raft **ret_raft)
 {
-    if (id == 0 || raft_member(r, id))
-        return -ERR_INVALID;
-    if (id == r->self)
-        r->self_slot = r->member_count;
-    r->members[r->member_count].id = id;
-    r->members[r->member_count].voter = voter;
-    r->member_count++;
-    r->voter_count += voter;
-    return 0;
-}
-
-static int add_members(struct raft *r, const struct raft_config *config)
-{
-    if (config->voter_count == 0 || config->voter_count > RAFT_VOTERS_MAX ||
-        config->learner_count > RAFT_LEARNERS_MAX)
-        return -ERR_INVALID;
-    int rc = 0;
-    for (unsigned i = 0; rc == 0 && i < config->voter_count; i++)
-        rc = add_member(r, config->voters[i], true);
-    for (unsigned i = 0; rc == 0 && i < config->learner_count; i++)
-        rc = add_member(r, config->learners[i], false);
-    return rc == 0 && !raft_member(r, r->self) ? -ERR_INVALID : rc;
-}
-
-int raft_create(const struct raft_options *options, const struct raft_config *config, uint32_t self,
-                uint64_t seed, struct raft **ret_raft)
-{
-    if (!options_valid(options))
+    if (!options_valid(options) || self == 0)
         return -ERR_INVALID;
     struct raft *r = calloc(1, sizeof *r);
     CHECK(r != NULL);
@@ -70,11 +45,6 @@ int raft_create(const struct raft_options *options, const struct raft_config *co
     r->options = *options;
     r->self = self;
     prng_init(&r->prng, seed);
-    int rc = add_members(r, config);
-    if (rc != 0) {
-        raft_destroy(r);
-        return rc;
-    }
     *ret_raft = r;
     return 0;
 }
@@ -130,6 +100,8 @@ void raft_append_entry(struct raft *r, const struct raft_entry *entry)
     r->todo |= RAFT_PERSIST_ENTRIES;
     if (r->persist_from == 0 || entry->index < r->persist_from)
         r->persist_from = entry->index;
+    if (entry->kind == RAFT_ENTRY_CONFIG)
+        raft_config_appended(r, entry);
 }
 
 void raft_truncate(struct raft *r, uint64_t from)
@@ -139,6 +111,7 @@ void raft_truncate(struct raft *r, uint64_t from)
     uint64_t before = r->log.bytes;
     raft_log_truncate(&r->log, from);
     r->uncommitted_bytes -= before - r->log.bytes;
+    raft_config_truncated(r, from);
 }
 
 void raft_commit_to(struct raft *r, uint64_t index)
@@ -172,8 +145,13 @@ static int on_persisted(struct raft *r, const struct raft_event *event)
 {
     if (event->persisted.term > r->log.write_term)
         return -ERR_INVALID;
+#ifdef PLANT_R27
+    if (r->disabled)
+        return 0;
+#else
     if (r->disabled || event->persisted.term < r->log.write_term)
         return 0; /* a newer write may have cut what this one wrote; its own report will come */
+#endif
     uint64_t last = raft_log_last_index(&r->log);
     uint64_t index = event->persisted.index < last ? event->persisted.index : last;
     if (index <= r->log.durable_index)
@@ -210,6 +188,7 @@ static int (*const handlers[RAFT_EV_MAX])(struct raft *, const struct raft_event
     [RAFT_EV_TRANSFER] = raft_on_transfer,
     [RAFT_EV_STEP_DOWN] = on_step_down,
     [RAFT_EV_PERSIST_FAILED] = on_step_down,
+    [RAFT_EV_CHANGE] = raft_on_change,
 };
 
 /* The log may have moved in memory while messages were made, so they point to it only now. */
@@ -231,6 +210,7 @@ static void collect(struct raft *r, struct raft_update *ret_update)
         r->apply_index = ready;
         r->todo |= RAFT_APPLY;
     }
+    raft_end_join(r);
     if (r->role != r->reported_role || r->leader != r->reported_leader ||
         r->term != r->reported_term)
         r->todo |= RAFT_ROLE_CHANGED;
@@ -287,6 +267,7 @@ int raft_step(struct raft *raft, const struct raft_event *event, struct raft_upd
         raft_leader_commit(r);
         raft_reads_release(r);
         raft_leader_flush(r);
+        raft_leave_if_removed(r);
     }
     collect(r, ret_update);
     return 0;

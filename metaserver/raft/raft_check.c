@@ -73,11 +73,33 @@ static int check_role(const struct raft *r, struct err_text *why)
         RULE(!leader || r->voted_for == r->self),
         RULE(r->role != RAFT_CANDIDATE || r->voted_for == r->self),
         RULE(r->role == RAFT_FOLLOWER || !r->installing),
-        RULE(r->role == RAFT_FOLLOWER || raft_is_voter(r, r->self)),
+        RULE(r->role == RAFT_FOLLOWER || raft_may_be_needed(r)),
+        RULE(r->role == RAFT_FOLLOWER || r->join == 0),
+        RULE(!r->started || r->join != 0 || r->voter_count > 0),
         RULE(leader || r->reads.count == 0),
         RULE(leader || r->transfer_to == 0),
         RULE(!r->installing || r->install_index > r->commit_index),
         RULE(r->reads.count <= r->options.reads_max),
+    };
+    return WALK(r, rules, why);
+}
+
+/* R13: what is in force follows from snapshot and log alone. */
+static int check_config(const struct raft *r, struct err_text *why)
+{
+    struct raft_config config;
+    unsigned members = 0;
+    uint64_t index = raft_config_as_of(r, raft_log_last_index(&r->log), &config);
+    for (unsigned i = 0; i < r->member_count; i++) {
+        const struct raft_server *server = raft_config_find(&config, r->members[i].id);
+        members += server && server->voter == r->members[i].voter;
+    }
+    const struct rule rules[] = {
+        RULE(index == r->config_index),
+        RULE(raft_config_equal(&config, &r->config)),
+        RULE(members == config.count && members == r->member_count),
+        RULE(r->voter_count == raft_config_voters(&config)),
+        RULE(r->snapshot_config_index <= r->snapshot_index),
     };
     return WALK(r, rules, why);
 }
@@ -122,5 +144,7 @@ int raft_check(const struct raft *raft, struct err_text *why)
         rc = check_role(r, why);
     if (rc == 0)
         rc = check_leader(r, why);
+    if (rc == 0)
+        rc = check_config(r, why);
     return rc == 0 ? check_log(r, why) : rc;
 }

@@ -54,6 +54,8 @@ struct raft_inflight {
 struct raft_progress {
     uint32_t id;
     bool voter;
+    uint64_t join;       /* not 0: this life of it is joining and counts nowhere */
+    uint64_t join_round; /* the round that a quorum must confirm before it may count */
     enum raft_progress_state state;
     uint64_t match_index, next_index;
     uint64_t sequence_first; /* older requests belong to an earlier state: rejects are stale */
@@ -87,7 +89,6 @@ struct raft {
     uint32_t magic;
     struct raft_options options;
     uint32_t self;
-    unsigned self_slot;
     struct prng prng;
     bool started;
     bool disabled; /* the disk failed: takes no further part */
@@ -103,6 +104,13 @@ struct raft {
     uint64_t apply_index; /* handed out */
     uint64_t snapshot_index, snapshot_term;
     uint64_t uncommitted_bytes; /* cost of (commit, last] */
+
+    /* In force, and what was in force at snapshot_index; always follow from the log (R13). */
+    struct raft_config config, snapshot_config;
+    uint64_t config_index, snapshot_config_index;
+    /* Joining: the number of this life, else 0. From join_index applied on it counts; 0 = unknown.
+     */
+    uint64_t join, join_index;
 
     uint64_t now_ms;
     uint64_t election_at_ms;
@@ -123,7 +131,7 @@ struct raft {
     bool transfer_election;
 
     /* Leader. */
-    struct raft_progress members[RAFT_MEMBERS_MAX]; /* voters first */
+    struct raft_progress members[RAFT_MEMBERS_MAX]; /* those of `config`, in no order */
     unsigned member_count, voter_count;
     uint64_t noop_index;
     uint64_t sequence;
@@ -145,6 +153,24 @@ struct raft {
     uint32_t reported_leader;
     uint64_t reported_term;
 };
+
+/* --- config.c --- */
+bool raft_entry_valid(const struct raft_entry *entry); /* by itself; its index is not looked at */
+
+/* --- membership.c --- */
+/* Returns the index of its entry. `index` lies in [snapshot_index, last]; beyond: the newest. */
+uint64_t raft_config_as_of(const struct raft *r, uint64_t index, struct raft_config *ret_config);
+void raft_config_recompute(struct raft *r);
+void raft_config_appended(struct raft *r, const struct raft_entry *entry);
+void raft_config_truncated(struct raft *r, uint64_t from);
+void raft_config_set_snapshot(struct raft *r, const struct raft_config *config, uint64_t index);
+bool raft_may_be_needed(const struct raft *r); /* to lead, although perhaps removed */
+int raft_on_change(struct raft *r, const struct raft_event *event);
+void raft_leave_if_removed(struct raft *r);
+void raft_note_join(struct raft *r, struct raft_progress *p, uint64_t join);
+uint64_t raft_join_grant(const struct raft *r, const struct raft_progress *p); /* for `join` */
+void raft_note_grant(struct raft *r, const struct raft_message *m);
+void raft_end_join(struct raft *r);
 
 /* --- raft.c --- */
 void raft_send(struct raft *r, const struct raft_message *message); /* fills from and term if 0 */
@@ -170,7 +196,7 @@ void raft_election_tick(struct raft *r);
 void raft_campaign(struct raft *r, bool transfer);
 void raft_election_count(struct raft *r); /* acts when the votes decide */
 
-/* --- quorum.c: the configuration is consulted nowhere else --- */
+/* --- quorum.c: who counts --- */
 struct raft_progress *raft_member(struct raft *r, uint32_t id); /* NULL for a stranger */
 const struct raft_progress *raft_member_const(const struct raft *r, uint32_t id);
 bool raft_is_voter(const struct raft *r, uint32_t id);
@@ -206,6 +232,8 @@ bool raft_term_committed(const struct raft *r);
 
 /* --- read_index.c --- */
 int raft_on_read(struct raft *r, const struct raft_event *event);
+void raft_start_round(struct raft *r);
+uint64_t raft_round_confirmed(const struct raft *r); /* by a quorum */
 void raft_reads_release(struct raft *r);
 void raft_reads_fail(struct raft *r);
 void raft_read_queue_release(struct raft_read_queue *q);

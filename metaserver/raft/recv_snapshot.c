@@ -44,7 +44,9 @@ static void end_install(struct raft *r)
 int raft_on_snapshot_installed(struct raft *r, const struct raft_event *event)
 {
     uint64_t index = event->snapshot.index, term = event->snapshot.term;
-    if (!r->installing || index != r->install_index || term != r->install_term)
+    const struct raft_config *config = event->snapshot.config;
+    if (!r->installing || index != r->install_index || term != r->install_term || !config ||
+        raft_config_voters(config) == 0)
         return -ERR_INVALID;
     CHECK(r->role != RAFT_LEADER && index > r->commit_index);
     end_install(r);
@@ -60,6 +62,8 @@ int raft_on_snapshot_installed(struct raft *r, const struct raft_event *event)
     r->apply_index = index;
     r->snapshot_index = index;
     r->snapshot_term = term;
+    raft_config_set_snapshot(r, config, index);
+    raft_config_recompute(r);
     /* Committed, so every leader from that term on has it. */
     if (index > r->verified_index)
         r->verified_index = index;
@@ -118,11 +122,16 @@ static uint64_t held_for_peers(const struct raft *r, uint64_t to)
 int raft_on_log_compact(struct raft *r, const struct raft_event *event)
 {
     uint64_t index = event->snapshot.index, term = 0;
+    struct raft_config config;
     if (index > r->apply_index)
         return -ERR_INVALID;
     if (index <= r->snapshot_index)
         return 0;
+    uint64_t config_index = raft_config_as_of(r, index, &config);
+    if (config.count == 0)
+        return -ERR_INVALID;
     CHECK(raft_log_term_at(&r->log, index, &term));
+    raft_config_set_snapshot(r, &config, config_index);
     r->snapshot_index = index;
     r->snapshot_term = term;
     uint64_t tail = r->options.compact_tail_count;

@@ -44,8 +44,8 @@ void raft_on_vote_reply(struct raft *r, const struct raft_message *m)
     if (r->role != (pre ? RAFT_PRE_CANDIDATE : RAFT_CANDIDATE))
         return;
     if (m->term != (pre && !m->rejected ? r->term + 1 : r->term))
-        return; /* an answer to an earlier question */
-    struct raft_progress *p = raft_member(r, m->from);
+        return;                                        /* an answer to an earlier question */
+    struct raft_progress *p = raft_member(r, m->from); /* a learner's is not counted */
     p->vote_answered = true;
     p->vote_granted = !m->rejected;
     raft_election_count(r);

@@ -21,7 +21,7 @@ int raft_on_propose(struct raft *r, const struct raft_event *event)
     if (count == 0)
         return -ERR_INVALID;
     for (unsigned i = 0; i < count; i++) {
-        if ((entries[i].kind != RAFT_ENTRY_COMMAND && entries[i].kind != RAFT_ENTRY_CONFIG) ||
+        if (entries[i].kind != RAFT_ENTRY_COMMAND ||
             (entries[i].payload.size > 0 && !entries[i].buf))
             return -ERR_INVALID;
         cost += raft_entry_cost(&entries[i]);
@@ -89,6 +89,7 @@ static bool send_append(struct raft *r, struct raft_progress *p, bool with_entri
                              .sequence = ++r->sequence,
                              .round = r->round,
                              .sent_ms = r->now_ms,
+                             .join = raft_join_grant(r, p),
                              .entry_count = count};
     raft_send(r, &m);
     if (p->state == RAFT_PROGRESS_PROBE) {
@@ -211,7 +212,7 @@ int raft_on_transfer(struct raft *r, const struct raft_event *event)
         return -ERR_INVALID;
     if (r->role != RAFT_LEADER)
         return -ERR_NOT_LEADER;
-    if (r->transfer_to != 0)
+    if (r->transfer_to != 0 || raft_member(r, event->peer)->join != 0)
         return -ERR_BUSY;
     r->transfer_to = event->peer;
     r->transfer_until_ms = r->now_ms + r->options.election_ms_max;

@@ -14,8 +14,7 @@ static int entries_check(const struct raft_event *event)
         return -ERR_FAULTY_LOG;
     for (unsigned i = 0; i < count; i++) {
         const struct raft_entry *e = &entries[i];
-        if (e->term == 0 || e->term > event->start.term || e->kind < RAFT_ENTRY_NOOP ||
-            e->kind > RAFT_ENTRY_CONFIG || (e->payload.size > 0 && !e->buf))
+        if (!raft_entry_valid(e) || e->term > event->start.term)
             return -ERR_FAULTY_LOG;
         if (i > 0 && (e->index != entries[i - 1].index + 1 || e->term < entries[i - 1].term))
             return -ERR_FAULTY_LOG;
@@ -55,6 +54,29 @@ static void load_entries(struct raft *r, const struct raft_event *event)
     r->log.durable_index = raft_log_last_index(&r->log);
 }
 
+/* Some voter is known, from the snapshot or from the log behind it. */
+static bool knows_a_cluster(const struct raft_event *event, bool log_agrees)
+{
+    const struct raft_config *config = event->start.config;
+    if (config && raft_config_voters(config) > 0)
+        return true;
+    for (unsigned i = 0; log_agrees && i < event->start.entry_count; i++)
+        if (event->start.entries[i].kind == RAFT_ENTRY_CONFIG &&
+            event->start.entries[i].index > event->start.snapshot_index)
+            return true;
+    return false;
+}
+
+static void load_config(struct raft *r, const struct raft_event *event)
+{
+    static const struct raft_config none;
+    const struct raft_config *config = event->start.config ? event->start.config : &none;
+    raft_config_set_snapshot(r, config, event->start.snapshot_index);
+    raft_config_recompute(r);
+    if (event->start.joining)
+        r->join = prng_next(&r->prng) | 1;
+}
+
 static uint64_t uncommitted_cost(const struct raft *r)
 {
     uint64_t bytes = 0;
@@ -78,7 +100,7 @@ int raft_on_start(struct raft *r, const struct raft_event *event)
     bool agrees = log_agrees(event);
     uint64_t last =
         agrees ? event->start.entries[event->start.entry_count - 1].index : snapshot_index;
-    if (applied > last)
+    if (applied > last || (!event->start.joining && !knows_a_cluster(event, agrees)))
         return -ERR_FAULTY_LOG;
 
     r->started = true;
@@ -93,11 +115,15 @@ int raft_on_start(struct raft *r, const struct raft_event *event)
         if (event->start.entry_count > 0 || snapshot_index > 0)
             r->todo |= RAFT_RESET_LOG; /* an empty log too may stand at another index */
     }
+#ifdef PLANT_R11
+    applied = last;
+#endif
+    load_config(r, event);
     r->commit_index = r->apply_index = applied;
     r->uncommitted_bytes = uncommitted_cost(r);
     r->heard_ms = r->now_ms;
     raft_election_reset(r);
-    if (raft_is_sole_voter(r))
+    if (raft_is_sole_voter(r) && r->join == 0)
         raft_campaign(r, false); /* nobody to wait for */
     return 0;
 }

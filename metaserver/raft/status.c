@@ -53,6 +53,12 @@ void raft_status_get(const struct raft *raft, struct raft_status *ret_status)
         .uncommitted_bytes = r->uncommitted_bytes,
         .term_committed = r->role == RAFT_LEADER && raft_term_committed(r),
         .installing = r->installing,
+        .voter = raft_is_voter(r, r->self),
+        .member = raft_member_const(r, r->self) != NULL,
+        .joining = r->join != 0,
+        .config_index = r->config_index,
+        .config_committed = r->role == RAFT_LEADER && r->commit_index >= r->noop_index &&
+                            r->commit_index >= r->config_index,
         .transfer_to = r->transfer_to,
         .peer_count = 0,
     };
@@ -64,6 +70,8 @@ void raft_status_get(const struct raft *raft, struct raft_status *ret_status)
             continue;
         ret_status->peers[ret_status->peer_count++] = (struct raft_peer_status){
             .id = p->id,
+            .voter = p->voter,
+            .joining = p->join != 0,
             .state = p->state,
             .match_index = p->match_index,
             .next_index = p->next_index,

@@ -179,6 +179,9 @@ static void prepare(struct sim *s, uint64_t seed, const char *profile)
 static bool run_seed(struct sim *s, uint64_t seed, const char *profile)
 {
     prepare(s, seed, profile);
+    s->config = (struct raft_config){0};
+    for (uint32_t i = 1; i <= s->node_count; i++)
+        CHECK(raft_config_add(&s->config, i, true, slice_of(NULL, 0)) == 0);
     uint32_t late = prng_chance(&s->prng, 200) ? s->node_count : 0; /* joins with an empty disk */
     for (uint32_t i = 1; i <= s->node_count; i++) {
         if (i != late || s->node_count == 1)

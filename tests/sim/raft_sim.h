@@ -158,6 +158,7 @@ struct sim {
     size_t heap_count, heap_capacity;
 
     unsigned node_count;
+    struct raft_config config;        /* at the beginning */
     struct node nodes[NODES_MAX + 1]; /* by id, from 1 */
     bool cut[NODES_MAX + 1][NODES_MAX + 1];
     uint64_t heal_us;

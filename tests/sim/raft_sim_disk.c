@@ -149,6 +149,7 @@ void disk_on_fetch(struct sim *s, struct node *n)
         event.kind = RAFT_EV_SNAPSHOT_INSTALLED;
         event.snapshot.index = n->fetch_index;
         event.snapshot.term = n->fetch_term;
+        event.snapshot.config = &s->config;
         s->installs++;
     }
     sim_trace(s, "node %u fetch of %lu: %s", n->id, n->fetch_index, good ? "installed" : "failed");

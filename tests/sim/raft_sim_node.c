@@ -156,10 +156,7 @@ void node_boot(struct sim *s, struct node *n)
 {
     static struct raft_entry entries[LOG_MAX];
     CHECK(!n->raft);
-    struct raft_config config = {.voter_count = s->node_count};
-    for (unsigned i = 0; i < s->node_count; i++)
-        config.voters[i] = i + 1;
-    CHECK(raft_create(&s->options, &config, n->id, prng_next(&s->prng), &n->raft) == 0);
+    CHECK(raft_create(&s->options, n->id, prng_next(&s->prng), &n->raft) == 0);
     n->incarnation++;
     n->paused_until_us = 0;
     struct disk *d = n->disk;
@@ -177,6 +174,7 @@ void node_boot(struct sim *s, struct node *n)
     event.start.voted_for = d->voted_for;
     event.start.snapshot_index = d->checkpoints[0].index;
     event.start.snapshot_term = d->checkpoints[0].term;
+    event.start.config = &s->config;
     event.start.applied_index = n->state.index;
     event.start.entries = entries;
     event.start.entry_count = count;

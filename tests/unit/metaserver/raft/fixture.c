@@ -40,17 +40,18 @@ static unsigned make_entries(struct raft_entry *entries, uint64_t first, const c
 void restart_with(const struct raft_options *options, unsigned voter_count, uint64_t term,
                   uint32_t voted_for, const char *terms)
 {
-    struct raft_config config = {.voter_count = voter_count};
+    struct raft_config config = {0};
     struct raft_entry entries[64];
     for (unsigned i = 0; i < voter_count; i++)
-        config.voters[i] = i + 1;
+        CHECK(raft_config_add(&config, i + 1, true, slice_of(NULL, 0)) == 0);
     raft_destroy(node);
     mark_term = mark_index = 0;
     memset(asked, 0, sizeof asked);
-    CHECK(raft_create(options, &config, 1, 42, &node) == 0);
+    CHECK(raft_create(options, 1, 42, &node) == 0);
     struct raft_event event = {.kind = RAFT_EV_START};
     event.start.term = term;
     event.start.voted_for = voted_for;
+    event.start.config = &config;
     event.start.entries = entries;
     event.start.entry_count = make_entries(entries, 1, terms);
     CU_ASSERT_EQUAL(step(event), 0);

@@ -6,5 +6,6 @@ check_PROGRAMS += %D%/test-metaserver-raft
     %D%/test_election.c \
     %D%/test_follower.c \
     %D%/test_leader.c \
+    %D%/test_membership.c \
     %D%/test_snapshot.c
 %C%_test_metaserver_raft_LDADD = $(TEST_LIBS) metaserver/raft/libraft.a $(BASE_LIBS)

@@ -14,7 +14,11 @@ static int notice(uint64_t term, uint64_t index, uint64_t index_term)
 
 static int snapshot_event(enum raft_event_kind kind, uint64_t index, uint64_t term)
 {
-    return step((struct raft_event){.kind = kind, .snapshot = {.index = index, .term = term}});
+    struct raft_config config = {0};
+    for (uint32_t id = 1; id <= 3; id++)
+        CU_ASSERT_EQUAL(raft_config_add(&config, id, true, slice_of(NULL, 0)), 0);
+    return step((struct raft_event){.kind = kind,
+                                    .snapshot = {.index = index, .term = term, .config = &config}});
 }
 
 /* A follower that lacks the checkpoint fetches it, stands still, then starts behind it. */
@@ -105,14 +109,17 @@ static int start(uint64_t term, uint64_t snapshot_index, uint64_t snapshot_term,
                  struct raft_entry *entries, unsigned count)
 {
     struct raft_options options;
-    struct raft_config config = {.voters = {1, 2, 3}, .voter_count = 3};
+    struct raft_config config = {0};
+    for (uint32_t id = 1; id <= 3; id++)
+        CU_ASSERT_EQUAL(raft_config_add(&config, id, true, slice_of(NULL, 0)), 0);
     raft_options_defaults(&options);
     raft_destroy(node);
     node = NULL;
-    CU_ASSERT_EQUAL_FATAL(raft_create(&options, &config, 1, 1, &node), 0);
+    CU_ASSERT_EQUAL_FATAL(raft_create(&options, 1, 1, &node), 0);
     for (unsigned i = 0; i < count; i++)
         entries[i].kind = RAFT_ENTRY_NOOP;
     struct raft_event event = {.kind = RAFT_EV_START};
+    event.start.config = &config;
     event.start.term = term;
     event.start.snapshot_index = snapshot_index;
     event.start.snapshot_term = snapshot_term;
@@ -150,19 +157,19 @@ static void restarts(void)
 static void start_comes_first(void)
 {
     struct raft_options options;
-    struct raft_config config = {.voters = {2, 3}, .voter_count = 2};
+    struct raft_config config = {0};
+    struct raft_event event = {.kind = RAFT_EV_START, .start = {.config = &config}};
     raft_options_defaults(&options);
-    CU_ASSERT_EQUAL(raft_create(&options, &config, 1, 1, &node), -ERR_INVALID); /* not a member */
-    config.voters[1] = 2;
-    CU_ASSERT_EQUAL(raft_create(&options, &config, 2, 1, &node), -ERR_INVALID); /* twice */
-    config.voters[1] = 1;
+    CU_ASSERT_EQUAL(raft_create(&options, 0, 1, &node), -ERR_INVALID);
     options.lease_ms = options.election_ms_min;
-    CU_ASSERT_EQUAL(raft_create(&options, &config, 1, 1, &node), -ERR_INVALID);
+    CU_ASSERT_EQUAL(raft_create(&options, 1, 1, &node), -ERR_INVALID);
     options.lease_ms = 0;
-    CU_ASSERT_EQUAL_FATAL(raft_create(&options, &config, 1, 1, &node), 0);
+    CU_ASSERT_EQUAL_FATAL(raft_create(&options, 1, 1, &node), 0);
     CU_ASSERT_EQUAL(step((struct raft_event){.kind = RAFT_EV_TICK}), -ERR_INVALID);
-    CU_ASSERT_EQUAL(step((struct raft_event){.kind = RAFT_EV_START}), 0);
-    CU_ASSERT_EQUAL(step((struct raft_event){.kind = RAFT_EV_START}), -ERR_INVALID);
+    CU_ASSERT_EQUAL(step(event), -ERR_FAULTY_LOG); /* it knows of nobody, and does not join */
+    CU_ASSERT_EQUAL(raft_config_add(&config, 1, true, slice_of(NULL, 0)), 0);
+    CU_ASSERT_EQUAL(step(event), 0);
+    CU_ASSERT_EQUAL(step(event), -ERR_INVALID);
     CU_ASSERT_EQUAL(step((struct raft_event){.kind = RAFT_EV_MAX}), -ERR_INVALID);
 }
 
@@ -170,11 +177,13 @@ static void start_comes_first(void)
 static void learner(void)
 {
     struct raft_options options;
-    struct raft_config config = {
-        .voters = {2, 3}, .voter_count = 2, .learners = {1}, .learner_count = 1};
+    struct raft_config config = {0};
+    struct raft_event event = {.kind = RAFT_EV_START, .start = {.config = &config}};
     raft_options_defaults(&options);
-    CU_ASSERT_EQUAL_FATAL(raft_create(&options, &config, 1, 1, &node), 0);
-    CU_ASSERT_EQUAL(step((struct raft_event){.kind = RAFT_EV_START}), 0);
+    for (uint32_t id = 1; id <= 3; id++)
+        CU_ASSERT_EQUAL(raft_config_add(&config, id, id != 1, slice_of(NULL, 0)), 0);
+    CU_ASSERT_EQUAL_FATAL(raft_create(&options, 1, 1, &node), 0);
+    CU_ASSERT_EQUAL(step(event), 0);
     CU_ASSERT_EQUAL(tick(5000), 0);
     CU_ASSERT_EQUAL(update.role, RAFT_FOLLOWER);
     CU_ASSERT_EQUAL(append(1, 0, 0, "11", 1), 0);
