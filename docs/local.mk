@@ -1,5 +1,6 @@
 # Manual pages, and docs/protocol.md, which is made from the message table.
 dist_man8_MANS = \
+    %D%/man/cairn-inspect.8 \
     %D%/man/cairn-metaserver.8 \
     %D%/man/cairn-chunkserver.8 \
     %D%/man/cairn-mount.8

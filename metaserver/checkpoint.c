@@ -2,20 +2,26 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "common/base/check.h"
 #include "common/base/log.h"
 #include "common/net/work.h"
 #include "metaserver/metaserver.h"
 
-enum { RETRY_MS = 30000, PART_SIZE = 256 << 10 };
+enum { RETRY_MS = 30000, PART_SIZE = 256 << 10, WAITING_MAX = 16 };
 
 struct checkpointer {
     struct metaserver *m;
     struct work_pool *pool;
     struct work work;
     bool is_running;
-    bool is_forced;           /* the newest one was found damaged */
+    bool is_forced;         /* the newest one was found damaged */
+    unsigned waiting_count; /* requests for one */
+    struct {
+        struct rpc_request *request;
+        uint64_t index; /* what was applied when it came */
+    } waiting[WAITING_MAX];
     atomic_bool is_cancelled; /* its result is of no use any more */
     uint64_t kept_bytes;      /* log still in memory after the last one */
     struct fs_view *view;
@@ -23,7 +29,9 @@ struct checkpointer {
     struct checkpoint_id id;
     struct err_text why;
     char error[300]; /* of the last one; "" = it succeeded */
-    uint64_t begun_ms, done_ms, next_ms;
+    uint64_t begun_ms, next_ms;
+    bool has_one;    /* a good one is on the disk */
+    int64_t done_ms; /* on the clock of loop_now_ms; below 0 when the machine was booted since */
     uint32_t took_ms;
 };
 
@@ -55,6 +63,58 @@ static void run(struct work *work)
     c->snapshot = NULL;
 }
 
+/* ---- requests for one ---- */
+
+static void reply_written(struct metaserver *m, struct rpc_request *take_request, bool is_written)
+{
+    struct checkpoint_info infos[CHECKPOINT_LIST_MAX];
+    struct bytes out = {0};
+    unsigned count = checkpoint_store_list(m->checkpoints, infos);
+    struct msg_meta_checkpoint_r r = {.node = (uint32_t)m->options.id,
+                                      .index = m->checkpoint.index,
+                                      .term = m->checkpoint.term,
+                                      .bytes = count ? infos[0].size_bytes : 0,
+                                      .ms = m->checkpointer->took_ms,
+                                      .is_written = is_written};
+    encode_meta_checkpoint_r(&out, &r);
+    rpc_reply(take_request, MSG_meta_checkpoint_r, bytes_slice(&out), NULL, 0);
+    bytes_release(&out);
+}
+
+/* status 0: those that the newest one satisfies; otherwise all, with the error. */
+static void answer_waiting(struct checkpointer *c, int status, const char *why)
+{
+    unsigned kept = 0;
+    for (unsigned i = 0; i < c->waiting_count; i++) {
+        struct rpc_request *request = c->waiting[i].request;
+        if (status != 0)
+            rpc_reply_error(request, status, why, NULL);
+        else if (c->waiting[i].index <= c->m->checkpoint.index)
+            reply_written(c->m, request, true);
+        else
+            c->waiting[kept++] = c->waiting[i];
+    }
+    c->waiting_count = kept;
+}
+
+void checkpointer_on_request(struct metaserver *m, struct rpc_request *take_request)
+{
+    struct checkpointer *c = m->checkpointer;
+    uint64_t applied = meta_applied(m);
+    if (applied == 0)
+        rpc_reply_error(take_request, -ERR_UNAVAILABLE, "nothing was applied yet: try again", NULL);
+    else if (applied == m->checkpoint.index && !c->is_forced)
+        reply_written(m, take_request, false);
+    else if (c->waiting_count == WAITING_MAX)
+        rpc_reply_error(take_request, -ERR_BUSY, "others wait for a checkpoint already", NULL);
+    else {
+        c->waiting[c->waiting_count].request = take_request;
+        c->waiting[c->waiting_count++].index = applied;
+    }
+}
+
+/* ---- the end of one ---- */
+
 static void done(struct work *work)
 {
     struct checkpointer *c = CONTAINER_OF(work, struct checkpointer, work);
@@ -72,12 +132,14 @@ static void done(struct work *work)
         log_error("checkpoint.failed",
                   "index=%llu error=%s why=\"%s\": the log grows until one succeeds",
                   (unsigned long long)c->id.index, err_name(work->status), c->why.text);
+        answer_waiting(c, work->status, c->why.text);
         return;
     }
     c->error[0] = '\0';
     c->is_forced = false;
-    c->done_ms = loop_now_ms();
-    c->next_ms = c->done_ms + m->options.checkpoint_every;
+    c->has_one = true;
+    c->done_ms = (int64_t)loop_now_ms();
+    c->next_ms = loop_now_ms() + m->options.checkpoint_every;
     m->checkpoint = c->id;
     unsigned count = checkpoint_store_list(m->checkpoints, infos);
     /* The older of the two kept must still be followed by its log. */
@@ -88,6 +150,17 @@ static void done(struct work *work)
     struct raft_status status;
     raft_driver_status(m->driver, &status);
     c->kept_bytes = status.log_bytes; /* for slow followers: not a reason for another checkpoint */
+    answer_waiting(c, 0, "");
+}
+
+/* The age of one that an earlier process wrote, by its file's time. */
+static void find_written(struct checkpointer *c)
+{
+    struct checkpoint_info infos[CHECKPOINT_LIST_MAX];
+    unsigned count = checkpoint_store_list(c->m->checkpoints, infos);
+    int64_t age_s = count ? (int64_t)time(NULL) - infos[0].written_s : 0;
+    c->has_one = count > 0;
+    c->done_ms = (int64_t)loop_now_ms() - (age_s > 0 ? age_s * 1000 : 0);
 }
 
 struct checkpointer *checkpointer_create(struct metaserver *m)
@@ -98,6 +171,7 @@ struct checkpointer *checkpointer_create(struct metaserver *m)
     c->pool = work_pool_create(m->loop, 1, 2);
     c->work = (struct work){.run = run, .done = done};
     c->next_ms = loop_now_ms() + m->options.checkpoint_every;
+    find_written(c);
     return c;
 }
 
@@ -107,6 +181,7 @@ void checkpointer_destroy(struct checkpointer *c)
         return;
     atomic_store(&c->is_cancelled, true);
     work_pool_destroy(c->pool);
+    answer_waiting(c, -ERR_CLOSED, "this metaserver ends");
     free(c);
 }
 
@@ -136,13 +211,15 @@ void checkpointer_tick(struct metaserver *m)
     if (status.log_bytes < c->kept_bytes)
         c->kept_bytes = status.log_bytes;
     bool is_full = status.log_bytes - c->kept_bytes >= m->options.checkpoint_log;
-    bool is_due = loop_now_ms() >= c->next_ms;
+    bool is_due = loop_now_ms() >= c->next_ms || c->waiting_count > 0;
     if (c->error[0] ? !is_due : !is_full && !is_due && !c->is_forced)
         return;
     bool is_new = meta_applied(m) > m->checkpoint.index ||
                   (c->is_forced && meta_applied(m) == m->checkpoint.index && meta_applied(m) > 0);
     if (!is_new || status.installing) {
         c->next_ms = loop_now_ms() + m->options.checkpoint_every;
+        answer_waiting(c, status.installing ? -ERR_BUSY : 0,
+                       "it is being refilled from another metaserver: try again later");
         return;
     }
     c->begun_ms = loop_now_ms();
@@ -161,9 +238,9 @@ void checkpointer_tick(struct metaserver *m)
 void checkpointer_figures(const struct metaserver *m, struct checkpoint_figures *ret_figures)
 {
     const struct checkpointer *c = m->checkpointer;
-    *ret_figures =
-        (struct checkpoint_figures){.index = m->checkpoint.index,
-                                    .age_ms = c->done_ms ? loop_now_ms() - c->done_ms : UINT64_MAX,
-                                    .took_ms = c->took_ms,
-                                    .error = c->error};
+    *ret_figures = (struct checkpoint_figures){
+        .index = m->checkpoint.index,
+        .age_ms = c->has_one ? (uint64_t)((int64_t)loop_now_ms() - c->done_ms) : UINT64_MAX,
+        .took_ms = c->took_ms,
+        .error = c->error};
 }

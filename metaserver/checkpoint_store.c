@@ -84,6 +84,7 @@ static unsigned scan_folder(const struct checkpoint_store *store,
         if (fstatat(store->folder_fd, d->d_name, &status, AT_SYMLINK_NOFOLLOW) != 0)
             continue;
         info.size_bytes = (uint64_t)status.st_size;
+        info.written_s = status.st_mtime;
         count = infos_insert(ret_infos, count, info);
     }
     (void)closedir(directory);
@@ -319,7 +320,8 @@ int checkpoint_settle(struct checkpoint_store *store, int take_fd, struct checkp
 struct scan {
     int fd;
     uint64_t offset;
-    struct checkpoint_id id;
+    struct checkpoint_id id; /* that it must have; zero until the header is read: any */
+    struct checkpoint_header header;
     struct checkpoint_trailer sum;
     checkpoint_consume *consume;
     void *arg;
@@ -343,24 +345,28 @@ static int scan_in(struct scan *s, void *ret_data, size_t size)
     return 0;
 }
 
+/* store NULL: a file by itself, of any cluster and id. */
 static int scan_header(struct scan *s, const struct checkpoint_store *store)
 {
     uint8_t bytes[CHECKPOINT_HEADER_SIZE];
-    struct checkpoint_header header;
     int result = scan_in(s, bytes, sizeof bytes);
     if (result != 0)
         return result;
-    result = checkpoint_header_unpack(bytes, &header);
+    result = checkpoint_header_unpack(bytes, &s->header);
     if (result == -ERR_VERSION)
         return err_set(ERR_VERSION, s->why, "checkpoint %" PRIu64 "-%" PRIu64 ": unknown version",
                        s->id.index, s->id.term);
     if (result != 0)
         return damaged(s, "header damaged");
-    if (memcmp(&header.cluster, &store->cluster, sizeof header.cluster) != 0)
+    if (!store) {
+        s->id = s->header.id;
+        return 0;
+    }
+    if (memcmp(&s->header.cluster, &store->cluster, sizeof s->header.cluster) != 0)
         return err_set(ERR_WRONG_CLUSTER, s->why,
                        "checkpoint %" PRIu64 "-%" PRIu64 ": of another cluster", s->id.index,
                        s->id.term);
-    if (header.id.index != s->id.index || header.id.term != s->id.term)
+    if (s->header.id.index != s->id.index || s->header.id.term != s->id.term)
         return damaged(s, "the file's name and its header differ");
     return 0;
 }
@@ -411,21 +417,48 @@ static int scan_trailer(struct scan *s)
     return 0;
 }
 
-int checkpoint_scan(const struct checkpoint_store *store, int fd, struct checkpoint_id id,
-                    checkpoint_consume *consume, void *arg, struct err_text *why)
+static int scan_all(struct scan *s, const struct checkpoint_store *store)
+{
+    int result = scan_header(s, store);
+    for (bool end = false; result == 0 && !end;)
+        result = scan_block(s, &end);
+    return result ? result : scan_trailer(s);
+}
+
+static struct scan *scan_create(int fd, checkpoint_consume *consume, void *arg,
+                                struct err_text *why)
 {
     struct scan *s = calloc(1, sizeof *s);
     CHECK(s != NULL);
     s->fd = fd;
-    s->id = id;
     s->consume = consume;
     s->arg = arg;
     s->why = why;
-    int result = scan_header(s, store);
-    for (bool end = false; result == 0 && !end;)
-        result = scan_block(s, &end);
-    if (result == 0)
-        result = scan_trailer(s);
+    return s;
+}
+
+int checkpoint_scan(const struct checkpoint_store *store, int fd, struct checkpoint_id id,
+                    checkpoint_consume *consume, void *arg, struct err_text *why)
+{
+    struct scan *s = scan_create(fd, consume, arg, why);
+    s->id = id;
+    int result = scan_all(s, store);
+    free(s);
+    return result;
+}
+
+int checkpoint_file_scan(int fd, struct checkpoint_facts *ret_facts, checkpoint_consume *consume,
+                         void *arg, struct err_text *why)
+{
+    struct scan *s = scan_create(fd, consume, arg, why);
+    int result = scan_all(s, NULL);
+    *ret_facts = (struct checkpoint_facts){.cluster = s->header.cluster,
+                                           .node = s->header.node,
+                                           .version = s->header.version,
+                                           .id = s->header.id,
+                                           .block_count = s->sum.block_count,
+                                           .raw_bytes = s->sum.raw_bytes,
+                                           .file_bytes = s->offset};
     free(s);
     return result;
 }

@@ -38,6 +38,7 @@ struct checkpoint_id {
 struct checkpoint_info {
     struct checkpoint_id id;
     uint64_t size_bytes; /* of the file */
+    int64_t written_s;   /* when: seconds since 1970 */
 };
 
 struct checkpoint_store;
@@ -90,6 +91,17 @@ int checkpoint_store_verify(struct checkpoint_store *store, struct checkpoint_id
 
 /* Removes a checkpoint found damaged, so that it is not offered again. -ERR_NO_ENTRY, -ERR_IO. */
 int checkpoint_store_remove(struct checkpoint_store *store, struct checkpoint_id id);
+
+/* One file by itself, without its folder, cluster or lock; for inspection. Reads and checks all of
+ * it; `consume` may be NULL. The facts are filled as far as it was good, also on an error. */
+struct checkpoint_facts {
+    struct uuid cluster;
+    uint32_t node, version; /* version 0: not even the header is good */
+    struct checkpoint_id id;
+    uint64_t block_count, raw_bytes, file_bytes; /* good ones; file_bytes: up to there */
+};
+int checkpoint_file_scan(int fd, struct checkpoint_facts *ret_facts, checkpoint_consume *consume,
+                         void *arg, struct err_text *why);
 
 /* --- send: the raw file in pieces --- */
 

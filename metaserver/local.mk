@@ -18,6 +18,7 @@ sbin_PROGRAMS += %D%/cairn-metaserver
     %D%/checkpoint.c \
     %D%/collect.c \
     %D%/main.c %D%/metaserver.h \
+    %D%/member.c \
     %D%/propose.c \
     %D%/raft_driver.c %D%/raft_driver.h %D%/raft_driver_private.h \
     %D%/raft_fetch.c \

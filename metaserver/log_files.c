@@ -15,7 +15,7 @@
 #include "metaserver/log_recover.h"
 #include "common/base/banned.h"
 
-enum { ZERO_PIECE_SIZE = 1 << 20, IDENTITY_SIZE_MAX = 512 };
+enum { ZERO_PIECE_SIZE = 1 << 20 };
 
 static const char temporary_suffix[] = ".tmp";
 
@@ -85,7 +85,7 @@ static bool ends_with(const char *text, const char *suffix)
     return size >= tail && strcmp(text + size - tail, suffix) == 0;
 }
 
-int log_folder_list(int folder_fd, struct log_listing *ret_listing)
+static int list_folder(int folder_fd, bool remove_temporary, struct log_listing *ret_listing)
 {
     int fd = openat(folder_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *directory = fd < 0 ? NULL : fdopendir(fd);
@@ -98,9 +98,10 @@ int log_folder_list(int folder_fd, struct log_listing *ret_listing)
     struct log_listing l = {0};
     for (struct dirent *d; (d = readdir(directory)) != NULL;) {
         struct log_file_name name;
-        if (ends_with(d->d_name, temporary_suffix))
-            (void)unlinkat(folder_fd, d->d_name, 0);
-        else if (strcmp(d->d_name, "identity") == 0)
+        if (ends_with(d->d_name, temporary_suffix)) {
+            if (remove_temporary)
+                (void)unlinkat(folder_fd, d->d_name, 0);
+        } else if (strcmp(d->d_name, "identity") == 0)
             l.identity = true;
         else if (strcmp(d->d_name, "vote") == 0)
             l.vote = true;
@@ -115,6 +116,16 @@ int log_folder_list(int folder_fd, struct log_listing *ret_listing)
         qsort(l.segments, l.segment_count, sizeof *l.segments, names_compare);
     *ret_listing = l;
     return 0;
+}
+
+int log_folder_list(int folder_fd, struct log_listing *ret_listing)
+{
+    return list_folder(folder_fd, true, ret_listing);
+}
+
+int log_folder_look(int folder_fd, struct log_listing *ret_listing)
+{
+    return list_folder(folder_fd, false, ret_listing);
 }
 
 void log_listing_release(struct log_listing *listing)
@@ -269,34 +280,43 @@ int log_segment_load(int fd, uint8_t *ret_image, uint64_t size, bool *ret_whole)
 }
 
 static int identity_format(const struct log_identity *identity, unsigned version,
-                           char ret_text[IDENTITY_SIZE_MAX])
+                           char ret_text[LOG_IDENTITY_SIZE_MAX])
 {
     char cluster[UUID_TEXT_SIZE];
     uuid_format(&identity->cluster, cluster);
-    int size = snprintf(ret_text, IDENTITY_SIZE_MAX,
+    int size = snprintf(ret_text, LOG_IDENTITY_SIZE_MAX,
                         "cairn metadata log\nversion %u\ncluster %s\nnode %" PRIu32
                         "\nsegment-size %" PRIu64 "\n",
                         version, cluster, identity->node, identity->segment_size_bytes);
     uint32_t crc = checksum_crc32(0, ret_text, (size_t)size);
-    return size + snprintf(ret_text + size, IDENTITY_SIZE_MAX - (size_t)size, "crc %08x\n", crc);
+    return size +
+           snprintf(ret_text + size, LOG_IDENTITY_SIZE_MAX - (size_t)size, "crc %08x\n", crc);
 }
 
 int log_identity_write(int folder_fd, const struct log_identity *identity)
 {
-    char text[IDENTITY_SIZE_MAX];
+    char text[LOG_IDENTITY_SIZE_MAX];
     int size = identity_format(identity, LOG_FORMAT_VERSION, text);
     return log_file_replace(folder_fd, "identity", text, (size_t)size);
 }
 
 int log_identity_read(int folder_fd, struct log_identity *ret_identity, struct err_text *why)
 {
-    char text[IDENTITY_SIZE_MAX], again[IDENTITY_SIZE_MAX], cluster[UUID_TEXT_SIZE];
+    char text[LOG_IDENTITY_SIZE_MAX];
     size_t size = 0;
     int result = log_file_load(folder_fd, "identity", text, sizeof text - 1, &size);
     if (result != 0)
         return err_set((enum err) - result, why, "identity: cannot be read");
+    return log_identity_parse(text, size, ret_identity, why);
+}
+
+int log_identity_parse(const void *bytes, size_t size, struct log_identity *ret_identity,
+                       struct err_text *why)
+{
+    char text[LOG_IDENTITY_SIZE_MAX], again[LOG_IDENTITY_SIZE_MAX], cluster[UUID_TEXT_SIZE];
     if (size > sizeof text - 1)
         return err_set(ERR_FAULTY_LOG, why, "identity: too long");
+    memcpy(text, bytes, size);
     text[size] = '\0';
     struct log_identity identity;
     unsigned version;

@@ -22,7 +22,7 @@ struct log_file_name {
     uint64_t first_batch; /* segments only */
 };
 
-enum { LOG_NAME_SIZE = 64 };
+enum { LOG_NAME_SIZE = 64, LOG_IDENTITY_SIZE_MAX = 512 };
 
 void log_file_name_format(const struct log_file_name *name, char ret_text[LOG_NAME_SIZE]);
 bool log_file_name_parse(const char *text, struct log_file_name *ret_name);
@@ -37,6 +37,8 @@ struct log_listing {
 };
 /* Removes temporary files on the way. */
 int log_folder_list(int folder_fd, struct log_listing *ret_listing);
+/* The same without any change. */
+int log_folder_look(int folder_fd, struct log_listing *ret_listing);
 void log_listing_release(struct log_listing *listing);
 
 /* Writes a whole small file under a temporary name, syncs, renames, syncs the folder. */
@@ -46,6 +48,8 @@ int log_file_load(int folder_fd, const char *name, void *ret_data, size_t size, 
 
 int log_identity_write(int folder_fd, const struct log_identity *identity);
 /* -ERR_FAULTY_LOG, -ERR_VERSION, -ERR_IO. */
+int log_identity_parse(const void *bytes, size_t size, struct log_identity *ret_identity,
+                       struct err_text *why);
 int log_identity_read(int folder_fd, struct log_identity *ret_identity, struct err_text *why);
 
 /* Makes `name` of `size` bytes, preallocated, written with zeros and synced. -ERR_NO_SPACE leaves

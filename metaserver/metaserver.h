@@ -5,6 +5,7 @@
  *   sessions.c    who lives, who has what open    targets.c     heartbeats, leases, the planner
  *   collect.c     deleted chunks to chunkservers  checkpoint.c  checkpoints, log trimming
  *   status.c      what `cairn status` shows       raft_*.c      the log's agreement
+ *   member.c      what `cairn meta` asks for
  *
  * The volatile parts (opens, heartbeats) belong to the leader's term and are rebuilt by what
  * clients and chunkservers tell a new one. */
@@ -192,14 +193,26 @@ void checkpointer_cancel(struct metaserver *m);
 /* The newest one is damaged and gone: another is needed soon. */
 void checkpointer_force(struct metaserver *m);
 void checkpointer_tick(struct metaserver *m);
+/* Somebody asks for one now: answers when one of all that is applied is there. Takes the request.
+ */
+void checkpointer_on_request(struct metaserver *m, struct rpc_request *take_request);
 struct checkpoint_figures {
-    uint64_t index, age_ms; /* age UINT64_MAX = none since the start and none on disk */
+    uint64_t index, age_ms; /* age UINT64_MAX = none on disk */
     uint32_t took_ms;
     const char *error; /* "" = the last one succeeded */
 };
 void checkpointer_figures(const struct metaserver *m, struct checkpoint_figures *ret_figures);
 
+/* ---- member.c: any metaserver, whether it leads or not ---- */
+/* False when it is another request, which stays the caller's. */
+bool member_dispatch(struct metaserver *m, struct rpc_request *take_request);
+/* Leader. Takes the request. */
+void member_on_transfer(struct metaserver *m, struct rpc_request *take_request);
+
 /* ---- status.c ---- */
+/* One row per metaserver; returns how many. Only a leader knows match_index and up of others. */
+uint32_t status_fill_metas(struct metaserver *m, struct rec_meta_status ret[RAFT_VOTERS_MAX],
+                           uint64_t *ret_commit);
 void status_answer(struct metaserver *m, struct rpc_request *take_request);
 void status_statfs(struct metaserver *m, struct rpc_request *take_request);
 

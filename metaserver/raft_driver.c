@@ -515,3 +515,10 @@ void raft_driver_transfer(struct raft_driver *d)
     if (event.peer != 0)
         (void)raft_driver_step(d, &event);
 }
+
+int raft_driver_transfer_to(struct raft_driver *d, uint32_t id)
+{
+    struct raft_event event = raft_driver_event(RAFT_EV_TRANSFER);
+    event.peer = id;
+    return raft_driver_step(d, &event);
+}

@@ -97,6 +97,9 @@ const char *raft_driver_peer_address(const struct raft_driver *d, uint32_t id);
 void raft_driver_compact(struct raft_driver *d, struct checkpoint_id newest, uint64_t trim_index);
 /* Hands leadership to the most advanced follower, if any: before a clean stop. */
 void raft_driver_transfer(struct raft_driver *d);
+/* Hands it to this one; whether it takes it shows as a change of role. -ERR_NOT_LEADER,
+ * -ERR_INVALID for a stranger or itself, -ERR_BUSY while a transfer is under way. */
+int raft_driver_transfer_to(struct raft_driver *d, uint32_t id);
 
 /* The two requests that other metaservers send. Both take the request. */
 void raft_driver_on_message(struct raft_driver *d, struct rpc_request *take_request);

@@ -185,6 +185,9 @@ static void dispatch_leader(struct metaserver *m, struct rpc_request *take_reque
     case MSG_status:
         status_answer(m, take_request);
         return;
+    case MSG_meta_transfer:
+        member_on_transfer(m, take_request);
+        return;
     case MSG_session_alive:
         sessions_on_alive(m, take_request);
         return;
@@ -229,6 +232,8 @@ void meta_dispatch(void *arg, struct rpc_request *take_request)
         answer_table(m, take_request);
         return;
     }
+    if (member_dispatch(m, take_request))
+        return;
     if (is_for_chunkservers_only(take_request->code) && role != ROLE_CHUNK) {
         rpc_reply_error(take_request, -ERR_REFUSED, "only for chunkservers", NULL);
         return;

@@ -5,7 +5,8 @@
 #include "metaserver/cluster/summary.h"
 #include "metaserver/metaserver.h"
 
-static uint32_t fill_metas(struct metaserver *m, struct rec_meta_status *ret, uint64_t *ret_commit)
+uint32_t status_fill_metas(struct metaserver *m, struct rec_meta_status ret[RAFT_VOTERS_MAX],
+                           uint64_t *ret_commit)
 {
     struct raft_status status;
     uint32_t count = 0;
@@ -85,7 +86,8 @@ void status_answer(struct metaserver *m, struct rpc_request *take_request)
         .shards_unavailable = summary.unavailable,
         .deletes_pending = counts.garbage_count,
     };
-    r.metas = (struct wire_list){.count = fill_metas(m, metas, &r.commit_index), .items = metas};
+    r.metas =
+        (struct wire_list){.count = status_fill_metas(m, metas, &r.commit_index), .items = metas};
     for (unsigned i = 0; i < t->target_count; i++)
         fill_target(m, &t->targets[i], &targets[i]);
     r.targets = (struct wire_list){.count = t->target_count, .items = targets};

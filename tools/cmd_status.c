@@ -1,5 +1,4 @@
 /* cairn status, health, server ls. */
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,17 +7,9 @@
 #include "tools/commands.h"
 #include "tools/connect.h"
 #include "tools/health.h"
+#include "tools/json.h"
+#include "tools/member.h"
 #include "tools/text.h"
-
-static json_t *text_json(struct slice s)
-{
-    return json_stringn((const char *)s.data, s.size);
-}
-
-static json_t *number(uint64_t n)
-{
-    return json_integer(n > INT64_MAX ? -1 : (json_int_t)n);
-}
 
 static json_t *metas_json(const struct msg_status_r *s)
 {
@@ -26,9 +17,9 @@ static json_t *metas_json(const struct msg_status_r *s)
     struct slice cursor = s->metas.raw;
     struct rec_meta_status m;
     while (rec_meta_status_next(&cursor, &m))
-        json_array_append_new(list, json_pack("{s:o s:i s:b s:o}", "address", text_json(m.address),
-                                              "id", (int)m.node, "up", m.up, "match_index",
-                                              number(m.match_index)));
+        json_array_append_new(list, json_pack("{s:s#? s:i s:b s:o}", "address", m.address.data,
+                                              (int)m.address.size, "id", (int)m.node, "up", m.up,
+                                              "match_index", json_of_number(m.match_index)));
     return list;
 }
 
@@ -39,22 +30,22 @@ static json_t *targets_json(const struct msg_status_r *s)
     struct rec_target_status t;
     while (rec_target_status_next(&cursor, &t)) {
         json_t *row = json_object();
-        json_object_set_new(row, "id", text_json(t.name));
-        json_object_set_new(row, "address", text_json(t.address));
+        json_object_set_new(row, "id", json_of_slice(t.name));
+        json_object_set_new(row, "address", json_of_slice(t.address));
         json_object_set_new(row, "state", json_string(target_state_name(t.state)));
-        json_object_set_new(row, "slots", number(t.slots));
-        json_object_set_new(row, "slots_in_sync", number(t.slots_in_sync));
-        json_object_set_new(row, "bytes_total", number(t.bytes_total));
-        json_object_set_new(row, "bytes_used", number(t.bytes_used));
-        json_object_set_new(row, "chunks", number(t.chunk_count));
-        json_object_set_new(row, "read_bytes", number(t.read_bytes));
-        json_object_set_new(row, "write_bytes", number(t.write_bytes));
-        json_object_set_new(row, "resync_bytes", number(t.resync_bytes));
-        json_object_set_new(row, "resync_chunks", number(t.resync_chunks));
-        json_object_set_new(row, "crc_errors", number(t.crc_errors));
-        json_object_set_new(row, "blocks_repaired", number(t.blocks_repaired));
+        json_object_set_new(row, "slots", json_of_number(t.slots));
+        json_object_set_new(row, "slots_in_sync", json_of_number(t.slots_in_sync));
+        json_object_set_new(row, "bytes_total", json_of_number(t.bytes_total));
+        json_object_set_new(row, "bytes_used", json_of_number(t.bytes_used));
+        json_object_set_new(row, "chunks", json_of_number(t.chunk_count));
+        json_object_set_new(row, "read_bytes", json_of_number(t.read_bytes));
+        json_object_set_new(row, "write_bytes", json_of_number(t.write_bytes));
+        json_object_set_new(row, "resync_bytes", json_of_number(t.resync_bytes));
+        json_object_set_new(row, "resync_chunks", json_of_number(t.resync_chunks));
+        json_object_set_new(row, "crc_errors", json_of_number(t.crc_errors));
+        json_object_set_new(row, "blocks_repaired", json_of_number(t.blocks_repaired));
         json_object_set_new(row, "heard_ms",
-                            t.heard_ms == UINT32_MAX ? json_null() : number(t.heard_ms));
+                            t.heard_ms == UINT32_MAX ? json_null() : json_of_number(t.heard_ms));
         json_array_append_new(list, row);
     }
     return list;
@@ -68,45 +59,59 @@ static json_t *status_json(const struct msg_status_r *s, const struct health_rep
     for (unsigned i = 0; i < r->line_count; i++)
         json_array_append_new(hints, json_string(r->lines[i]));
     json_t *meta = json_pack(
-        "{s:i s:o s:o s:o s:o s:o s:o s:o s:o}", "leader", (int)s->leader, "term", number(s->term),
-        "commit_index", number(s->commit_index), "applied_index", number(s->applied_index),
-        "checkpoint_index", number(s->checkpoint_index), "checkpoint_age_ms",
-        s->checkpoint_age_ms == UINT64_MAX ? json_null() : number(s->checkpoint_age_ms), "files",
-        number(s->file_count), "directories", number(s->directory_count), "bytes",
-        number(s->metadata_bytes));
+        "{s:i s:o s:o s:o s:o s:o s:i s:o s:o s:o s:o}", "leader", (int)s->leader, "term",
+        json_of_number(s->term), "commit_index", json_of_number(s->commit_index), "applied_index",
+        json_of_number(s->applied_index), "checkpoint_index", json_of_number(s->checkpoint_index),
+        "checkpoint_age_ms",
+        s->checkpoint_age_ms == UINT64_MAX ? json_null() : json_of_number(s->checkpoint_age_ms),
+        "checkpoint_ms", (int)s->checkpoint_ms, "checkpoint_error",
+        json_of_slice(s->checkpoint_error), "files", json_of_number(s->file_count), "directories",
+        json_of_number(s->directory_count), "bytes", json_of_number(s->metadata_bytes));
     json_t *copies =
         json_pack("{s:i s:i s:i s:i s:i s:i}", "wanted", s->copies, "shards", (int)s->shard_count,
                   "full", (int)s->shards_full, "under", (int)s->shards_under, "last_copy",
                   (int)s->shards_last_copy, "unavailable", (int)s->shards_unavailable);
-    json_t *repair =
-        json_pack("{s:o s:o s:o s:o}", "resync_bytes", number(r->resync_bytes), "resync_chunks",
-                  number(r->resync_chunks), "crc_errors", number(r->crc_errors), "blocks_repaired",
-                  number(r->blocks_repaired));
+    json_t *repair = json_pack("{s:o s:o s:o s:o}", "resync_bytes", json_of_number(r->resync_bytes),
+                               "resync_chunks", json_of_number(r->resync_chunks), "crc_errors",
+                               json_of_number(r->crc_errors), "blocks_repaired",
+                               json_of_number(r->blocks_repaired));
     return json_pack("{s:i s:s s:s s:o s:o s:o s:o s:o s:o s:o s:i}", "version", 1, "cluster", uuid,
                      "health", health_name(r->health), "hints", hints, "meta", meta, "metaservers",
                      metas_json(s), "copies", copies, "repair", repair, "servers", targets_json(s),
-                     "deletes_pending", number(s->deletes_pending), "clients",
+                     "deletes_pending", json_of_number(s->deletes_pending), "clients",
                      (int)s->session_count);
 }
 
-static void print_json(json_t *take_value)
+/* "4m12s ago (1.9 s)", "none yet", "FAILED, the last good one 2h05m ago" */
+static void checkpoint_text(const struct msg_status_r *s, char ret_text[4 * TEXT_SIZE])
 {
-    (void)json_dumpf(take_value, stdout, JSON_INDENT(1) | JSON_PRESERVE_ORDER);
-    (void)putchar('\n');
-    json_decref(take_value);
+    char age[TEXT_SIZE], took[TEXT_SIZE];
+    bool none = s->checkpoint_age_ms == UINT64_MAX;
+    if (!none)
+        (void)text_duration(s->checkpoint_age_ms, age);
+    if (s->checkpoint_error.size)
+        (void)snprintf(ret_text, 4 * TEXT_SIZE, "FAILED, %s%s%s",
+                       none ? "there is none" : "the last good one ", none ? "" : age,
+                       none ? "" : " ago");
+    else if (none)
+        (void)snprintf(ret_text, 4 * TEXT_SIZE, "none yet");
+    else if (s->checkpoint_ms == 0)
+        (void)snprintf(ret_text, 4 * TEXT_SIZE, "%s ago", age);
+    else
+        (void)snprintf(ret_text, 4 * TEXT_SIZE, "%s ago (%s)", age,
+                       text_duration(s->checkpoint_ms, took));
 }
 
 static void print_status(const struct msg_status_r *s, const struct health_report *r)
 {
     char uuid[UUID_TEXT_SIZE], a[TEXT_SIZE], b[TEXT_SIZE], c[TEXT_SIZE], d[TEXT_SIZE];
+    char checkpoint[4 * TEXT_SIZE];
     uuid_format(&s->cluster, uuid);
     (void)printf("cluster  %s   %s\n", uuid, health_name(r->health));
-    (void)printf("meta     %u/%u up   leader m%u (term %llu)   commit lag %llu   checkpoint %s%s\n",
+    checkpoint_text(s, checkpoint);
+    (void)printf("meta     %u/%u up   leader m%u (term %llu)   commit lag %llu   checkpoint %s\n",
                  r->metas_up, r->metas, s->leader, (unsigned long long)s->term,
-                 (unsigned long long)(s->commit_index - s->applied_index),
-                 s->checkpoint_age_ms == UINT64_MAX ? "none since the start"
-                                                    : text_duration(s->checkpoint_age_ms, a),
-                 s->checkpoint_age_ms == UINT64_MAX ? "" : " ago");
+                 (unsigned long long)(s->commit_index - s->applied_index), checkpoint);
     (void)printf("         %s files  %s directories  metadata %s\n", text_count(s->file_count, a),
                  text_count(s->directory_count, b), text_bytes(s->metadata_bytes, c));
     (void)printf("data     %u/%u servers up   raw %s, used %s\n", r->targets_up, r->targets,
@@ -164,6 +169,22 @@ static void print_servers(const struct msg_status_r *s)
 
 enum what { WHAT_STATUS, WHAT_SERVERS, WHAT_HEALTH };
 
+/* The leader's status says nothing of the checkpoints of others; those that do not answer are in it
+ * already. */
+static void judge_members(const char *cluster, uint32_t leader, struct health_report *r)
+{
+    struct members all;
+    struct err_text why = {""};
+    if (members_fetch(cluster, &all, &why) != 0) {
+        members_release(&all);
+        return;
+    }
+    for (unsigned i = 0; i < all.count; i++)
+        if (all.items[i].status == 0)
+            health_judge_member(&all.items[i].said, all.items[i].node == leader, r);
+    members_release(&all);
+}
+
 static int show_once(struct blocking_client *client, const char *cluster, enum what what, bool json)
 {
     struct bytes bytes = {0};
@@ -175,10 +196,12 @@ static int show_once(struct blocking_client *client, const char *cluster, enum w
         code = complain(status, "no status from %s (%s)", cluster, why.text);
     } else {
         health_judge(&s, r);
+        if (what != WHAT_SERVERS)
+            judge_members(cluster, s.leader, r);
         if (what == WHAT_SERVERS)
-            json ? print_json(targets_json(&s)) : print_servers(&s);
+            json ? json_print(targets_json(&s)) : print_servers(&s);
         else if (json)
-            print_json(status_json(&s, r));
+            json_print(status_json(&s, r));
         else if (what == WHAT_STATUS)
             print_status(&s, r);
         else

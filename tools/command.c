@@ -1,7 +1,10 @@
 /* Parsing words and options by table, help, unknown words, exit codes. */
+#include "config.h" /* first: program_invocation_short_name */
+
 #include "tools/command.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -301,7 +304,8 @@ int complain(int status, const char *format, ...)
     va_start(list, format);
     vsnprintf(what, sizeof what, format, list);
     va_end(list);
-    fprintf(stderr, "cairn: %s: %s%s\n", what, err_text(status), advice(status));
+    fprintf(stderr, "%s: %s: %s%s\n", program_invocation_short_name, what, err_text(status),
+            advice(status));
     return exit_of(status);
 }
 
@@ -309,7 +313,7 @@ int complain_text(enum exit_code code, const char *format, ...)
 {
     va_list list;
     va_start(list, format);
-    fputs("cairn: ", stderr);
+    fprintf(stderr, "%s: ", program_invocation_short_name);
     vfprintf(stderr, format, list);
     fputc('\n', stderr);
     va_end(list);

@@ -88,7 +88,7 @@ const struct command *command_find(const struct command *commands, const char *n
                                    const char **ret_near);
 void command_help(const struct command *c, const char *prefix);
 
-/* ---- errors: "cairn: what: why" on standard error ---- */
+/* ---- errors: "PROGRAM: what: why" on standard error ---- */
 int exit_of(int status);
 /* Prints what, the text of the status and what to do; returns the exit code of the status. */
 int complain(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));

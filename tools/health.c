@@ -30,6 +30,14 @@ add(struct health_report *r, enum health health, const char *format, ...)
     va_end(args);
 }
 
+static void add_failed_checkpoint(struct health_report *r, unsigned node, struct slice error)
+{
+    add(r, HEALTH_ERR,
+        "CHECKPOINT_FAILED  m%u: %.*s; its log grows until one succeeds: make room or replace the "
+        "disk, then: cairn meta checkpoint --node m%u",
+        node, error.size > 90 ? 90 : (int)error.size, (const char *)error.data, node);
+}
+
 static void judge_metas(const struct msg_status_r *s, struct health_report *r)
 {
     struct slice cursor = s->metas.raw;
@@ -43,9 +51,7 @@ static void judge_metas(const struct msg_status_r *s, struct health_report *r)
                 m.node, (int)m.address.size, (const char *)m.address.data);
     }
     if (s->checkpoint_error.size)
-        add(r, HEALTH_ERR,
-            "CHECKPOINT_FAILED  %.*s; the log grows until one succeeds: make room or mend the disk",
-            (int)s->checkpoint_error.size, (const char *)s->checkpoint_error.data);
+        add_failed_checkpoint(r, s->leader, s->checkpoint_error);
 }
 
 static void judge_targets(const struct msg_status_r *s, struct health_report *r)
@@ -76,6 +82,24 @@ static void judge_targets(const struct msg_status_r *s, struct health_report *r)
                 "NEARLY_FULL  %.*s is over 95 %% full; delete files or add a server",
                 (int)t.name.size, (const char *)t.name.data);
     }
+}
+
+/* A log that nobody shortens fills the disk, and a start after a crash of the machine takes as long
+ * as replaying all of it. An idle metaserver writes no checkpoint. */
+void health_judge_member(const struct msg_meta_member_r *said, bool is_judged_leader,
+                         struct health_report *report)
+{
+    uint64_t late_ms = 2 * said->checkpoint_every_ms + 60000;
+    bool is_idle = said->applied_index == said->checkpoint_index;
+    if (said->checkpoint_error.size) {
+        if (!is_judged_leader)
+            add_failed_checkpoint(report, said->node, said->checkpoint_error);
+    } else if (!is_idle && said->checkpoint_age_ms != UINT64_MAX &&
+               said->checkpoint_age_ms > late_ms)
+        add(report, HEALTH_WARN,
+            "CHECKPOINT_OLD  m%u: the last is %llu minutes old, its log grows; try: cairn meta "
+            "checkpoint --node m%u",
+            said->node, (unsigned long long)(said->checkpoint_age_ms / 60000), said->node);
 }
 
 void health_judge(const struct msg_status_r *s, struct health_report *ret_report)

@@ -16,6 +16,10 @@ struct health_report {
 };
 
 void health_judge(const struct msg_status_r *s, struct health_report *ret_report);
+/* Adds what one metaserver says about its own checkpoints. A failed one of the leader is in the
+ * status already. */
+void health_judge_member(const struct msg_meta_member_r *said, bool is_judged_leader,
+                         struct health_report *report);
 const char *health_name(enum health health);
 const char *target_state_name(uint8_t state);
 

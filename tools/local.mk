@@ -4,6 +4,7 @@ noinst_LIBRARIES += %D%/libtools.a
     %D%/cmd_cp.c \
     %D%/cmd_dev.c \
     %D%/cmd_file.c \
+    %D%/cmd_meta.c \
     %D%/cmd_mount.c \
     %D%/cmd_status.c \
     %D%/command.c %D%/command.h %D%/commands.h \
@@ -11,6 +12,8 @@ noinst_LIBRARIES += %D%/libtools.a
     %D%/copy.c %D%/copy.h %D%/copy_file.c \
     %D%/dev_cluster.c %D%/dev_cluster.h %D%/dev_process.c \
     %D%/health.c %D%/health.h \
+    %D%/json.c %D%/json.h \
+    %D%/member.c %D%/member.h \
     %D%/place.c %D%/place.h \
     %D%/text.c %D%/text.h
 TOOLS_LIBS = %D%/libtools.a $(CLIENT_LIBS) $(JANSSON_LIBS)

@@ -64,6 +64,35 @@ static const struct command server_commands[] = {
     {.name = NULL},
 };
 
+static const struct command meta_commands[] = {
+    {.name = "ls",
+     .run = command_meta_ls,
+     .usage = "[--cluster X] [-o json]",
+     .summary = "the metaservers: who leads, how far each one is; works without a leader",
+     .examples = "cairn meta ls --cluster ~/cairn-dev\n",
+     .options = {OPTION_CLUSTER, OPTION_OUTPUT}},
+    {.name = "checkpoint",
+     .run = command_meta_checkpoint,
+     .usage = "[--node m2] [--timeout SECONDS] [-o json]",
+     .summary = "write a checkpoint now and wait for it",
+     .examples = "cairn meta checkpoint --cluster ~/cairn-dev\n"
+                 "cairn meta checkpoint --node m2\n",
+     .options = {OPTION_CLUSTER,
+                 OPTION_OUTPUT,
+                 {"node", 'n', OPTION_VALUE, "m2", "which metaserver (default: the leader)"},
+                 {"timeout", 't', OPTION_VALUE, "SECONDS", "how long to wait (default 600)"}}},
+    {.name = "transfer",
+     .run = command_meta_transfer,
+     .usage = "NODE [--timeout SECONDS]",
+     .summary = "hand the leadership to another metaserver and wait until it leads",
+     .examples = "cairn meta transfer m2 --cluster ~/cairn-dev\n",
+     .words_min = 1,
+     .words_max = 1,
+     .options = {OPTION_CLUSTER,
+                 {"timeout", 't', OPTION_VALUE, "SECONDS", "how long to wait (default 10)"}}},
+    {.name = NULL},
+};
+
 static const struct command commands[] = {
     {.name = "dev", .summary = "a whole cluster on this machine", .subcommands = dev_commands},
     {.name = "status",
@@ -81,6 +110,7 @@ static const struct command commands[] = {
      .examples = "cairn health --cluster ~/cairn-dev || mail -s cairn root",
      .options = {OPTION_CLUSTER, OPTION_OUTPUT}},
     {.name = "server", .summary = "chunkservers", .subcommands = server_commands},
+    {.name = "meta", .summary = "metaservers", .subcommands = meta_commands},
     {.name = "mount",
      .run = command_mount,
      .usage = "CLUSTER FOLDER [-o OPTIONS]",

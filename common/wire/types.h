@@ -96,6 +96,7 @@ enum open_flags {
 
 enum rename_flags { RENAME_FLAG_NOREPLACE = 1u << 0, RENAME_FLAG_EXCHANGE = 1u << 1 };
 
+enum member_role { MEMBER_FOLLOWER = 1, MEMBER_CANDIDATE, MEMBER_LEADER };
 enum target_state { TARGET_UP = 1, TARGET_DOWN, TARGET_OUT, TARGET_FAILED };
 enum slot_state { SLOT_OFFLINE = 0, SLOT_SYNCING = 1, SLOT_INSYNC = 2 };
 enum shard_report_kind { REPORT_SYNCED = 1, REPORT_OUT_OF_SYNC };

@@ -148,7 +148,7 @@ static int load_committed(struct fs *fs)
     }
     fs->committed = fs->state;
     if (status == 0)
-        status = table_load(fs, v);
+        status = table_load(&fs->table, &fs->state, v);
     fs_view_end(v);
     return status;
 }

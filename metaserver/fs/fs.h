@@ -177,9 +177,8 @@ int fs_load_end(struct fs_load *l, struct bytes *ret_config);
 
 /* ---- invariants ---- */
 
-/* Walks everything: links, parents, orphans, chunk slots, counters, garbage, sessions, shard rows
- * against the mirror (outside a batch). O(state) in time and memory. 0, or -ERR_CORRUPT and `why`.
- */
+/* Walks everything (fs_check.h), and compares the shard rows with the mirror (outside a batch). 0,
+ * or -ERR_CORRUPT and `why` for the first thing that is wrong. */
 int fs_check(struct fs *fs, struct fs_view *view, struct err_text *why);
 
 #endif

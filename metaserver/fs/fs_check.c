@@ -1,203 +1,148 @@
-/* All invariants of the state machine. */
-#include "metaserver/fs/state.h"
+/* The check of all invariants: findings, rows, counters, the mirror of the shard table. */
+#include "metaserver/fs/fs_check_private.h"
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "common/base/check.h"
-#include "common/base/map.h"
 
 #include "common/base/banned.h"
 
-/* What the walk learns about one inode. */
-struct seen {
-    struct inode inode;
-    uint32_t names, subdirectories, slots, holds;
-    uint64_t parent; /* of the last name */
-};
+enum { ROWS_PER_QUESTION = 4096 };
 
-struct walk {
-    struct fs *fs;
-    struct fs_view *view;
-    struct err_text *why;
-    struct map inodes; /* number -> struct seen */
-    struct fs_state count;
-};
+int walk_wrong(struct walk *w, const char *format, ...)
+{
+    const struct fs_check_options *o = w->options;
+    unsigned max = o->findings_max ? o->findings_max : FS_CHECK_FINDINGS_MAX;
+    char text[240];
+    va_list list;
+    va_start(list, format);
+    vsnprintf(text, sizeof text, format, list);
+    va_end(list);
+    w->counts->findings++;
+    if (o->finding)
+        o->finding(o->arg, text);
+    w->counts->is_broken_off = w->counts->findings >= max;
+    return w->counts->is_broken_off ? -ERR_LIMIT : 0;
+}
 
-#define WRONG(w, ...) err_set(ERR_CORRUPT, (w)->why, __VA_ARGS__)
-
-typedef int row_fn(struct walk *w, struct slice key, struct slice value);
-
-static int each_row(struct walk *w, char table, row_fn *fn)
+static int each_row(struct walk *w, struct kv_cursor *c, struct row_key from, uint64_t last,
+                    row_fn *fn)
 {
     struct slice key, value;
-    struct row_key last = key_of_table(table);
-    int status = row_seek(w->view, last, 1, &key, &value);
-    while (status == 0) {
-        if (key.size > ROW_KEY_MAX)
-            return WRONG(w, "table %c: key of %zu bytes", table, key.size);
-        last.size = key.size;
-        memcpy(last.bytes, key.data, key.size);
+    int status = c->ops->seek(c, slice_of(from.bytes, from.size), &key, &value);
+    while (status == 0 && key.size > 0 && key.data[0] == from.bytes[0]) {
+        if (key.size >= 9 && key_u64(key, 1) > last)
+            return 0;
         status = fn(w, key, value);
         if (status)
             return status;
-        /* By key, because fn may have moved the view's cursor. */
-        struct row_key above = last;
-        if (above.size < ROW_KEY_MAX)
-            above.bytes[above.size++] = 0;
-        status = row_seek(w->view, above, 1, &key, &value);
+        const struct fs_check_options *o = w->options;
+        if (++w->rows % ROWS_PER_QUESTION == 0 && o->go_on && !o->go_on(o->arg))
+            return -ERR_CANCELLED;
+        status = c->ops->next(c, &key, &value);
     }
     return status == -ERR_NO_ENTRY ? 0 : status;
 }
 
-static int see_inode(struct walk *w, struct slice key, struct slice value)
+int walk_rows(struct walk *w, struct row_key from, uint64_t last, row_fn *fn)
 {
-    struct inode i;
-    uint64_t number = key_u64(key, 1);
-    if (key.size != 9 || inode_unpack(number, value, &i) != 0)
-        return WRONG(w, "inode %llu: unreadable", (unsigned long long)number);
-    if (number == 0 || number >= w->fs->state.inode_next)
-        return WRONG(w, "inode %llu: number not given out", (unsigned long long)number);
-    struct seen *s = calloc(1, sizeof *s);
-    CHECK(s != NULL);
-    s->inode = i;
-    map_put(&w->inodes, number, s);
-    if (S_ISDIR(i.mode))
-        w->count.directory_count++;
-    else
-        w->count.file_count++;
-    if (S_ISREG(i.mode)) {
-        w->count.file_bytes += i.size;
-        s->slots = i.first_generation ? 1 : 0;
-        if (i.chunk_generation == 0 || i.first_generation > i.chunk_generation)
-            return WRONG(w, "inode %llu: generation", (unsigned long long)number);
+    struct kv_cursor *c; /* its own: fn may move the view's */
+    int status = w->view->kv->ops->cursor_open(w->view->kv, &c);
+    if (status)
+        return status;
+    status = each_row(w, c, from, last, fn);
+    c->ops->cursor_close(c);
+    return status;
+}
+
+static int compare_counts(struct walk *w)
+{
+    const struct fs_state *a = &w->state;
+    const struct fs_check_counts *b = w->counts;
+    uint64_t files = b->files + b->links + b->others;
+    if (a->file_count != files || a->directory_count != b->directories ||
+        a->file_bytes != b->file_bytes || a->garbage_count != b->garbage ||
+        a->orphan_count != w->orphans || a->session_count != b->sessions)
+        return WRONG(w,
+                     "counters: files %llu/%llu bytes %llu/%llu garbage %llu/%llu orphans "
+                     "%llu/%llu",
+                     (unsigned long long)a->file_count, (unsigned long long)files,
+                     (unsigned long long)a->file_bytes, (unsigned long long)b->file_bytes,
+                     (unsigned long long)a->garbage_count, (unsigned long long)b->garbage,
+                     (unsigned long long)a->orphan_count, (unsigned long long)w->orphans);
+    return 0;
+}
+
+static int check_table(struct walk *w)
+{
+    struct err_text why = {""};
+    int status = table_load(&w->table, &w->state, w->view);
+    if (status == -ERR_CORRUPT)
+        return WRONG(w, "shard table: a row of a target or a shard is unreadable");
+    if (status)
+        return status;
+    w->counts->targets = w->table.target_count;
+    for (unsigned copies = 1; copies <= COPIES_MAX; copies++)
+        w->counts->shards += w->table.shards[copies] ? w->table.shard_count : 0;
+    if (w->state.copies && shard_table_check(&w->table, &why) != 0)
+        return WRONG(w, "shard table: %s", why.text);
+    return 0;
+}
+
+static int walk_all(struct walk *w)
+{
+    struct slice key, value;
+    int status = state_read(w->view, &w->state);
+    if (status == -ERR_NO_ENTRY) { /* nothing was applied yet, or a load that did not finish */
+        status = row_seek(w->view, key_of_table(0), 0, &key, &value);
+        return status == 0 ? WRONG(w, "rows, but no state: it was not loaded to its end")
+                           : w->view->failure;
     }
-    return 0;
+    if (status == -ERR_CORRUPT)
+        return WRONG(w, "the row of the counters is unreadable");
+    if (status)
+        return status;
+    w->counts->cluster = w->state.cluster;
+    w->counts->index = w->state.applied_index;
+    w->counts->term = w->state.applied_term;
+    status = walk_tree(w);
+    if (status == 0)
+        status = walk_sessions(w);
+    if (status == 0)
+        status = walk_garbage(w);
+    if (status == 0)
+        status = compare_counts(w);
+    return status ? status : check_table(w);
 }
 
-static int see_name(struct walk *w, struct slice key, struct slice value)
+int fs_check_view(struct fs_view *view, const struct fs_check_options *options,
+                  struct fs_check_counts *ret)
 {
-    struct dentry d;
-    uint64_t parent = key_u64(key, 1);
-    if (dentry_unpack(key, value, &d) != 0 || name_check(d.name) != 0)
-        return WRONG(w, "directory %llu: unreadable name", (unsigned long long)parent);
-    struct seen *dir = map_get(&w->inodes, parent), *s = map_get(&w->inodes, d.inode);
-    if (!dir || !S_ISDIR(dir->inode.mode))
-        return WRONG(w, "name in %llu, which is no directory", (unsigned long long)parent);
-    if (!s || inode_type(s->inode.mode) != (enum inode_type)d.type)
-        return WRONG(w, "name in %llu leads to %llu: missing or of another type",
-                     (unsigned long long)parent, (unsigned long long)d.inode);
-    s->names++;
-    s->parent = parent;
-    if (S_ISDIR(s->inode.mode))
-        dir->subdirectories++;
-    struct dentry found;
-    uint8_t name[NAME_LENGTH_MAX];
-    memcpy(name, d.name.data, d.name.size);
-    if (dentry_find(w->view, parent, slice_of(name, d.name.size), &found) != 0 ||
-        found.cookie != d.cookie)
-        return WRONG(w, "directory %llu: a name is not found by look-up",
-                     (unsigned long long)parent);
-    return 0;
+    struct fs_check_counts counts = {.findings = 0};
+    struct walk w = {.options = options,
+                     .counts = &counts,
+                     .view = view,
+                     .seen_max = options->inodes_at_once ? options->inodes_at_once
+                                                         : FS_CHECK_INODES_AT_ONCE};
+    int status = walk_all(&w);
+    free(w.seen);
+    shard_table_release(&w.table);
+    counts.orphans = w.orphans;
+    *ret = counts;
+    if (status == -ERR_LIMIT && counts.is_broken_off)
+        return 0;
+    if (status == -ERR_CORRUPT && counts.findings > 0)
+        return 0; /* damage that was told keeps the walk from going on */
+    return status;
 }
 
-static int see_slot(struct walk *w, struct slice key, struct slice value)
-{
-    struct seen *s = map_get(&w->inodes, key_u64(key, 1));
-    if (key.size != 13 || value.size != 4 || !s || !S_ISREG(s->inode.mode))
-        return WRONG(w, "chunk slot of %llu, which is no file",
-                     (unsigned long long)key_u64(key, 1));
-    uint32_t generation = load_u32(value.data);
-    if (generation == 0 || generation > s->inode.chunk_generation)
-        return WRONG(w, "chunk slot of %llu: generation %u", (unsigned long long)s->inode.number,
-                     generation);
-    s->slots++;
-    return 0;
-}
+/* ---- the whole of a state machine ---- */
 
-static int see_link_target(struct walk *w, struct slice key, struct slice value)
+static void keep_first(void *arg, const char *text)
 {
-    struct seen *s = map_get(&w->inodes, key_u64(key, 1));
-    if (key.size != 9 || !s || !S_ISLNK(s->inode.mode) || s->inode.size != value.size)
-        return WRONG(w, "link target of %llu", (unsigned long long)key_u64(key, 1));
-    return 0;
-}
-
-static int see_hold(struct walk *w, struct slice key, struct slice value)
-{
-    uint64_t inode = key_u64(key, 1), session = key_u64(key, 9);
-    struct seen *s = map_get(&w->inodes, inode);
-    if (key.size != 17 || !s || s->inode.nlink != 0 || !session_exists(w->view, session) ||
-        row_get(w->view, key_of_pair('H', session, inode), &value) != 0)
-        return WRONG(w, "hold of %llu by session %llu", (unsigned long long)inode,
-                     (unsigned long long)session);
-    s->holds++;
-    return 0;
-}
-
-static int see_held(struct walk *w, struct slice key, struct slice value)
-{
-    if (key.size != 17 ||
-        row_get(w->view, key_of_pair('O', key_u64(key, 9), key_u64(key, 1)), &value) != 0)
-        return WRONG(w, "hold of session %llu has no other side",
-                     (unsigned long long)key_u64(key, 1));
-    return 0;
-}
-
-static int see_garbage(struct walk *w, struct slice key, struct slice value)
-{
-    if (key.size != 9 || value.size != 17 || key_u64(key, 1) >= w->fs->state.garbage_next)
-        return WRONG(w, "garbage row %llu", (unsigned long long)key_u64(key, 1));
-    struct chunk_id id = {load_u64(value.data), load_u32(value.data + 8),
-                          load_u32(value.data + 12)};
-    w->count.garbage_count++;
-    if (fs_find_chunk(w->view, &id) == 0)
-        return WRONG(w, "garbage row %llu names a living chunk", (unsigned long long)id.inode);
-    return 0;
-}
-
-static int see_session(struct walk *w, struct slice key, struct slice value)
-{
-    uint64_t session = key_u64(key, 1);
-    struct uuid client;
-    struct slice id;
-    if (key.size != 9 || value.size < UUID_SIZE || session >= w->fs->state.session_next)
-        return WRONG(w, "session %llu: unreadable", (unsigned long long)session);
-    memcpy(client.bytes, value.data, UUID_SIZE);
-    if (!session_exists(w->view, session) || row_get(w->view, key_of_uuid(&client), &id) != 0 ||
-        id.size != 8 || load_u64(id.data) != session)
-        return WRONG(w, "session %llu: not found by its client", (unsigned long long)session);
-    w->count.session_count++;
-    return 0;
-}
-
-static int see_client(struct walk *w, struct slice key, struct slice value)
-{
-    struct slice row;
-    if (key.size != 1 + UUID_SIZE || value.size != 8 ||
-        row_get(w->view, key_of_u64('S', load_u64(value.data)), &row) != 0)
-        return WRONG(w, "client without a session");
-    return 0;
-}
-
-static int see_answer(struct walk *w, struct slice key, struct slice value)
-{
-    uint64_t session = key_u64(key, 1), sequence = key_u64(key, 9);
-    struct slice row;
-    if (key.size != 17 || value.size < 4 || row_get(w->view, key_of_u64('W', session), &row) != 0 ||
-        row.size != 8 || sequence < load_u64(row.data) ||
-        sequence - load_u64(row.data) >= FS_SESSION_WINDOW)
-        return WRONG(w, "answer %llu of session %llu outside its window",
-                     (unsigned long long)sequence, (unsigned long long)session);
-    return 0;
-}
-
-static int see_window(struct walk *w, struct slice key, struct slice value)
-{
-    struct slice row;
-    if (key.size != 9 || value.size != 8 ||
-        row_get(w->view, key_of_u64('S', key_u64(key, 1)), &row) != 0)
-        return WRONG(w, "window without session %llu", (unsigned long long)key_u64(key, 1));
-    return 0;
+    (void)err_set(ERR_CORRUPT, arg, "%s", text);
 }
 
 static bool equal_text(const char *a, const char *b)
@@ -205,131 +150,56 @@ static bool equal_text(const char *a, const char *b)
     return slice_equal(slice_str(a), slice_str(b));
 }
 
-static int see_target(struct walk *w, struct slice key, struct slice value)
+static bool equal_target(const struct target *a, const struct target *b)
 {
-    struct target row;
-    const struct target *t = shard_table_target(&w->fs->table, (uint32_t)key_u64(key, 1));
-    if (key.size != 9 || !t || target_unpack(value, &row) != 0 ||
-        memcmp(&row.uuid, &t->uuid, sizeof row.uuid) != 0 || row.state != t->state ||
-        row.incarnation != t->incarnation || row.weight != t->weight ||
-        !equal_text(row.name, t->name) || !equal_text(row.address, t->address) ||
-        !equal_text(row.host, t->host))
-        return WRONG(w, "target %llu: row and mirror differ", (unsigned long long)key_u64(key, 1));
+    return b && memcmp(&a->uuid, &b->uuid, sizeof a->uuid) == 0 && a->state == b->state &&
+           a->incarnation == b->incarnation && a->weight == b->weight &&
+           equal_text(a->name, b->name) && equal_text(a->address, b->address) &&
+           equal_text(a->host, b->host);
+}
+
+static bool equal_shard(const struct shard *a, const struct shard *b, unsigned copies)
+{
+    uint8_t left[COPIES_MAX * SLOT_PACKED_SIZE], right[COPIES_MAX * SLOT_PACKED_SIZE];
+    if (!a || !b)
+        return a == b;
+    shard_pack_slots(a, copies, left);
+    shard_pack_slots(b, copies, right);
+    return a->epoch == b->epoch && a->changed_version == b->changed_version &&
+           memcmp(left, right, (size_t)copies * SLOT_PACKED_SIZE) == 0;
+}
+
+static int compare_mirror(const struct shard_table *rows, const struct shard_table *mirror,
+                          struct err_text *why)
+{
+    if (rows->version != mirror->version || rows->target_count != mirror->target_count)
+        return err_set(ERR_CORRUPT, why, "shard table: rows and mirror differ in version or size");
+    for (unsigned i = 0; i < rows->target_count; i++)
+        if (!equal_target(&rows->targets[i], shard_table_target(mirror, rows->targets[i].id)))
+            return err_set(ERR_CORRUPT, why, "target %u: row and mirror differ",
+                           rows->targets[i].id);
+    for (unsigned copies = 1; copies <= COPIES_MAX; copies++)
+        for (uint32_t n = 0; n < rows->shard_count; n++)
+            if (!equal_shard(shard_table_shard(rows, copies, n),
+                             shard_table_shard(mirror, copies, n), copies))
+                return err_set(ERR_CORRUPT, why, "shard %u of %u copies: row and mirror differ", n,
+                               copies);
     return 0;
-}
-
-static int see_shard(struct walk *w, struct slice key, struct slice value)
-{
-    uint32_t number = 0;
-    uint8_t slots[COPIES_MAX * SLOT_PACKED_SIZE];
-    if (key.size == 6)
-        memcpy(&number, key.data + 2, 4);
-    number = __builtin_bswap32(number);
-    unsigned copies = key.size == 6 ? key.data[1] : 0;
-    const struct shard *s = shard_table_shard(&w->fs->table, copies, number);
-    if (!s || value.size != 16 + (size_t)copies * SLOT_PACKED_SIZE)
-        return WRONG(w, "shard %u of %u copies: no such shard", number, copies);
-    shard_pack_slots(s, copies, slots);
-    if (load_u64(value.data) != s->epoch || load_u64(value.data + 8) != s->changed_version ||
-        memcmp(value.data + 16, slots, value.size - 16) != 0)
-        return WRONG(w, "shard %u of %u copies: row and mirror differ", number, copies);
-    return 0;
-}
-
-/* ---- after the walk ---- */
-
-static int judge_directory(struct walk *w, const struct seen *s)
-{
-    const struct inode *i = &s->inode;
-    bool root = i->number == ROOT_INODE;
-    if (s->names != (root ? 0 : 1) || i->parent != (root ? ROOT_INODE : s->parent))
-        return WRONG(w, "directory %llu: %u names, parent %llu", (unsigned long long)i->number,
-                     s->names, (unsigned long long)i->parent);
-    if (i->nlink != 2 + s->subdirectories)
-        return WRONG(w, "directory %llu: nlink %u, %u subdirectories",
-                     (unsigned long long)i->number, i->nlink, s->subdirectories);
-    uint64_t at = i->number;
-    for (size_t depth = 0; at != ROOT_INODE; depth++) {
-        const struct seen *above = map_get(&w->inodes, at);
-        if (!above || depth > w->inodes.count)
-            return WRONG(w, "directory %llu: no way to the root", (unsigned long long)i->number);
-        at = above->inode.parent;
-    }
-    return 0;
-}
-
-static int judge(struct walk *w, const struct seen *s)
-{
-    const struct inode *i = &s->inode;
-    struct slice value;
-    if (S_ISDIR(i->mode))
-        return judge_directory(w, s);
-    if (i->nlink != s->names || (i->nlink == 0) != (s->holds > 0))
-        return WRONG(w, "inode %llu: nlink %u, %u names, %u holds", (unsigned long long)i->number,
-                     i->nlink, s->names, s->holds);
-    if (i->nlink == 0)
-        w->count.orphan_count++;
-    if (S_ISREG(i->mode) && s->slots != i->chunk_total)
-        return WRONG(w, "inode %llu: %u chunk slots, total %u", (unsigned long long)i->number,
-                     s->slots, i->chunk_total);
-    if (S_ISLNK(i->mode) && row_get(w->view, key_of_u64('L', i->number), &value) != 0)
-        return WRONG(w, "symbolic link %llu: no target", (unsigned long long)i->number);
-    return 0;
-}
-
-static int compare_counts(struct walk *w)
-{
-    const struct fs_state *a = &w->fs->state, *b = &w->count;
-    if (a->file_count != b->file_count || a->directory_count != b->directory_count ||
-        a->file_bytes != b->file_bytes || a->garbage_count != b->garbage_count ||
-        a->orphan_count != b->orphan_count || a->session_count != b->session_count)
-        return WRONG(w,
-                     "counters: files %llu/%llu bytes %llu/%llu garbage %llu/%llu orphans "
-                     "%llu/%llu",
-                     (unsigned long long)a->file_count, (unsigned long long)b->file_count,
-                     (unsigned long long)a->file_bytes, (unsigned long long)b->file_bytes,
-                     (unsigned long long)a->garbage_count, (unsigned long long)b->garbage_count,
-                     (unsigned long long)a->orphan_count, (unsigned long long)b->orphan_count);
-    if (a->table_version != w->fs->table.version)
-        return WRONG(w, "shard table: version of the row and of the mirror differ");
-    return w->fs->state.copies ? shard_table_check(&w->fs->table, w->why) : 0;
-}
-
-static int walk_all(struct walk *w)
-{
-    static const struct {
-        char table;
-        row_fn *fn;
-    } passes[] = {
-        {'i', see_inode},  {'D', see_name},   {'K', see_slot},    {'L', see_link_target},
-        {'O', see_hold},   {'H', see_held},   {'G', see_garbage}, {'S', see_session},
-        {'U', see_client}, {'A', see_answer}, {'W', see_window},  {'T', see_target},
-        {'R', see_shard},
-    };
-    for (unsigned i = 0; i < sizeof passes / sizeof passes[0]; i++) {
-        int status = each_row(w, passes[i].table, passes[i].fn);
-        if (status)
-            return status;
-    }
-    size_t cursor = 0;
-    for (struct map_entry *e = map_next(&w->inodes, &cursor); e;
-         e = map_next(&w->inodes, &cursor)) {
-        int status = judge(w, e->value);
-        if (status)
-            return status;
-    }
-    return compare_counts(w);
 }
 
 int fs_check(struct fs *fs, struct fs_view *view, struct err_text *why)
 {
+    struct fs_check_options options = {.findings_max = 1, .finding = keep_first, .arg = why};
+    struct fs_check_counts counts;
+    struct shard_table rows = {.version = 0};
     CHECK(!fs->in_batch);
-    struct walk w = {.fs = fs, .view = view, .why = why};
-    map_init(&w.inodes, 1);
-    int status = walk_all(&w);
-    size_t cursor = 0;
-    for (struct map_entry *e = map_next(&w.inodes, &cursor); e; e = map_next(&w.inodes, &cursor))
-        free(e->value);
-    map_release(&w.inodes);
+    int status = fs_check_view(view, &options, &counts);
+    if (status == 0 && counts.findings > 0)
+        return -ERR_CORRUPT;
+    if (status == 0)
+        status = table_load(&rows, &fs->state, view);
+    if (status == 0)
+        status = compare_mirror(&rows, &fs->table, why);
+    shard_table_release(&rows);
     return status;
 }

@@ -66,5 +66,8 @@ struct kv *kv_mem_create(void);
  * -ERR_NO_SPACE. A driver that always has a snapshot open must reserve enough at once. Also
  * -ERR_IO, -ERR_CORRUPT, -ERR_VERSION. */
 int kv_lmdb_open(const char *folder, uint64_t map_bytes, struct kv **ret_kv);
+/* For inspection: only views and cursors, nothing is written, not even a lock file. So the caller
+ * sees to it that nobody writes meanwhile. map_bytes: at least the size of the file. */
+int kv_lmdb_open_read(const char *folder, uint64_t map_bytes, struct kv **ret_kv);
 
 #endif

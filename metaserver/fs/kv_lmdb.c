@@ -296,10 +296,10 @@ static const struct kv_ops lmdb_ops = {
     .destroy = lmdb_destroy,
 };
 
-static int open_tree(struct lmdb *s)
+static int open_tree(struct lmdb *s, unsigned flags)
 {
     MDB_txn *txn;
-    int status = error_of(mdb_txn_begin(s->env, NULL, 0, &txn));
+    int status = error_of(mdb_txn_begin(s->env, NULL, flags, &txn));
     if (status)
         return status;
     status = error_of(mdb_dbi_open(txn, NULL, 0, &s->tree));
@@ -310,7 +310,7 @@ static int open_tree(struct lmdb *s)
     return error_of(mdb_txn_commit(txn));
 }
 
-int kv_lmdb_open(const char *folder, uint64_t map_bytes, struct kv **ret_kv)
+static int open_store(const char *folder, uint64_t map_bytes, unsigned flags, struct kv **ret_kv)
 {
     struct lmdb *s = calloc(1, sizeof *s);
     CHECK(s != NULL);
@@ -320,8 +320,6 @@ int kv_lmdb_open(const char *folder, uint64_t map_bytes, struct kv **ret_kv)
         free(s);
         return status;
     }
-    /* NOTLS: a snapshot belongs to its view, not to the thread that began it. */
-    unsigned flags = MDB_NOSYNC | MDB_NOMETASYNC | MDB_NOTLS | MDB_NORDAHEAD;
     status = error_of(mdb_env_set_maxreaders(s->env, READERS_MAX));
     if (status == 0)
         status = error_of(mdb_env_set_mapsize(s->env, (size_t)map_bytes));
@@ -331,7 +329,7 @@ int kv_lmdb_open(const char *folder, uint64_t map_bytes, struct kv **ret_kv)
         MDB_envinfo info; /* the file may be larger than asked */
         CHECK(mdb_env_info(s->env, &info) == 0);
         s->map_bytes = info.me_mapsize;
-        status = open_tree(s);
+        status = open_tree(s, flags & MDB_RDONLY);
     }
     if (status) {
         mdb_env_close(s->env);
@@ -340,4 +338,17 @@ int kv_lmdb_open(const char *folder, uint64_t map_bytes, struct kv **ret_kv)
     }
     *ret_kv = &s->kv;
     return 0;
+}
+
+int kv_lmdb_open(const char *folder, uint64_t map_bytes, struct kv **ret_kv)
+{
+    /* NOTLS: a snapshot belongs to its view, not to the thread that began it. */
+    return open_store(folder, map_bytes, MDB_NOSYNC | MDB_NOMETASYNC | MDB_NOTLS | MDB_NORDAHEAD,
+                      ret_kv);
+}
+
+int kv_lmdb_open_read(const char *folder, uint64_t map_bytes, struct kv **ret_kv)
+{
+    return open_store(folder, map_bytes, MDB_RDONLY | MDB_NOLOCK | MDB_NOTLS | MDB_NORDAHEAD,
+                      ret_kv);
 }

@@ -4,7 +4,7 @@ noinst_LIBRARIES += %D%/libfs.a
     %D%/chunk_map.c \
     %D%/dentry.c \
     %D%/fs.c %D%/fs.h \
-    %D%/fs_check.c \
+    %D%/fs_check.c %D%/fs_check.h %D%/fs_check_private.h %D%/fs_check_rows.c %D%/fs_check_tree.c \
     %D%/inode.c \
     %D%/kv.h %D%/kv_lmdb.c %D%/kv_mem.c \
     %D%/mode.h \

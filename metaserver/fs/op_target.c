@@ -79,7 +79,7 @@ static void table_save(struct op *o)
     o->result->table_changed = true;
 }
 
-static int load_targets(struct fs *fs, struct fs_view *v)
+static int load_targets(struct shard_table *table, struct fs_view *v)
 {
     struct slice key, value;
     struct row_key from = key_of_table('T');
@@ -88,14 +88,14 @@ static int load_targets(struct fs *fs, struct fs_view *v)
         struct target t = {.id = (uint32_t)key_u64(key, 1)};
         status = target_unpack(value, &t);
         if (status == 0)
-            status = shard_table_put_target(&fs->table, &t);
+            status = shard_table_put_target(table, &t);
         if (status)
             return -ERR_CORRUPT;
     }
     return status == -ERR_NO_ENTRY ? 0 : status;
 }
 
-static int load_shards(struct fs *fs, struct fs_view *v)
+static int load_shards(struct shard_table *table, struct fs_view *v)
 {
     struct slice key, value;
     struct row_key from = key_of_table('R');
@@ -110,21 +110,21 @@ static int load_shards(struct fs *fs, struct fs_view *v)
         struct slice slots = slice_of(value.data + SHARD_FIXED_SIZE, value.size - SHARD_FIXED_SIZE);
         status = shard_unpack_slots(slots, key.data[1], &s);
         if (status == 0)
-            status = shard_table_put_shard(&fs->table, key.data[1], __builtin_bswap32(number), &s);
+            status = shard_table_put_shard(table, key.data[1], __builtin_bswap32(number), &s);
         if (status)
             return -ERR_CORRUPT;
     }
     return status == -ERR_NO_ENTRY ? 0 : status;
 }
 
-int table_load(struct fs *fs, struct fs_view *v)
+int table_load(struct shard_table *table, const struct fs_state *s, struct fs_view *v)
 {
-    shard_table_release(&fs->table);
-    shard_table_init(&fs->table, fs->state.shard_count ? fs->state.shard_count : 1);
-    int status = load_targets(fs, v);
+    shard_table_release(table);
+    shard_table_init(table, s->shard_count ? s->shard_count : 1);
+    int status = load_targets(table, v);
     if (status == 0)
-        status = load_shards(fs, v);
-    fs->table.version = fs->state.table_version;
+        status = load_shards(table, v);
+    table->version = s->table_version;
     return status;
 }
 

@@ -196,7 +196,8 @@ void hold_put(struct fs *fs, uint64_t session, uint64_t inode);
 
 /* ---- shard table (op_target.c) ---- */
 
-int table_load(struct fs *fs, struct fs_view *v);
+/* Replaces `table` by what the rows say; it may be all zero. */
+int table_load(struct shard_table *table, const struct fs_state *s, struct fs_view *v);
 int target_unpack(struct slice value, struct target *ret);
 
 /* ---- replies ---- */

@@ -91,8 +91,41 @@ static void lost_copies_and_checkpoints(void)
     status.shards_unavailable = 1;
     expect_one(HEALTH_ERR, "UNAVAILABLE  1 ");
     healthy();
+    status.leader = 3;
     status.checkpoint_error = slice_str("no space left");
-    expect_one(HEALTH_ERR, "CHECKPOINT_FAILED  no space left");
+    expect_one(HEALTH_ERR, "CHECKPOINT_FAILED  m3: no space left");
+}
+
+/* A member's own checkpoint: a failed one is an error with its fix, once for the leader; one that
+ * is overdue while entries come is a warning; an idle member and one without any are fine. */
+static void checkpoints_of_members(void)
+{
+    struct msg_meta_member_r said = {.node = 2,
+                                     .applied_index = 9,
+                                     .checkpoint_index = 5,
+                                     .checkpoint_age_ms = 1000,
+                                     .checkpoint_every_ms = 600000};
+    struct health_report r = {0};
+    health_judge_member(&said, false, &r);
+    said.checkpoint_age_ms = UINT64_MAX;
+    health_judge_member(&said, false, &r);
+    said.checkpoint_age_ms = 2 * 600000 + 60001;
+    said.checkpoint_index = 9;
+    health_judge_member(&said, false, &r);
+    CU_ASSERT_EQUAL(r.health, HEALTH_OK);
+    said.checkpoint_index = 5;
+    health_judge_member(&said, false, &r);
+    CU_ASSERT_EQUAL(r.health, HEALTH_WARN);
+    CU_ASSERT_EQUAL(r.line_count, 1);
+    CU_ASSERT_EQUAL(strncmp(r.lines[0], "CHECKPOINT_OLD  m2", 18), 0);
+    said.checkpoint_error = slice_str("no space left");
+    health_judge_member(&said, true, &r);
+    CU_ASSERT_EQUAL(r.line_count, 1);
+    health_judge_member(&said, false, &r);
+    CU_ASSERT_EQUAL(r.health, HEALTH_ERR);
+    CU_ASSERT_EQUAL(r.line_count, 2);
+    CU_ASSERT_PTR_NOT_NULL(strstr(r.lines[1], "no space left"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(r.lines[1], "cairn meta checkpoint --node m2"));
 }
 
 /* An error stays an error when warnings follow it. */
@@ -111,9 +144,11 @@ static void worst_counts(void)
     T(all_well_is_ok)              \
     T(dead_servers_warn)           \
     T(lost_copies_and_checkpoints) \
-    T(worst_counts)
+    T(worst_counts)                \
+    T(checkpoints_of_members)
 CU_TestInfo tests_health[] = {
 #define T(name) {#name, name},
     TESTS(T)
 #undef T
-        CU_TEST_INFO_NULL};
+        {"checkpoints_of_members", checkpoints_of_members},
+    CU_TEST_INFO_NULL};

@@ -462,6 +462,7 @@ int main(int argc, char **argv)
 {
     CU_SuiteInfo suites[] = {{"fs/operations", NULL, NULL, NULL, NULL, operation_tests},
                              {"fs/state", NULL, NULL, NULL, NULL, state_tests},
+                             {"fs/check", NULL, NULL, NULL, NULL, check_tests},
                              CU_SUITE_INFO_NULL};
     return tap_run(suites, argc, argv);
 }

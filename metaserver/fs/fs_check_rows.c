@@ -1,0 +1,92 @@
+/* The check of what is not the tree: sessions with their answers and holds, deleted chunks. */
+#include "metaserver/fs/fs_check_private.h"
+
+#include "common/base/banned.h"
+
+static int see_held(struct walk *w, struct slice key, struct slice value)
+{
+    if (key.size != 17 ||
+        row_get(w->view, key_of_pair('O', key_u64(key, 9), key_u64(key, 1)), &value) != 0)
+        return WRONG(w, "hold of session %llu has no other side",
+                     (unsigned long long)key_u64(key, 1));
+    return 0;
+}
+
+static int see_session(struct walk *w, struct slice key, struct slice value)
+{
+    uint64_t session = key_u64(key, 1);
+    struct uuid client;
+    struct slice id;
+    w->counts->sessions++;
+    if (key.size != 9 || value.size < UUID_SIZE || session >= w->state.session_next)
+        return WRONG(w, "session %llu: unreadable", (unsigned long long)session);
+    memcpy(client.bytes, value.data, UUID_SIZE);
+    if (!session_exists(w->view, session) || row_get(w->view, key_of_uuid(&client), &id) != 0 ||
+        id.size != 8 || load_u64(id.data) != session)
+        return WRONG(w, "session %llu: not found by its client", (unsigned long long)session);
+    return 0;
+}
+
+static int see_client(struct walk *w, struct slice key, struct slice value)
+{
+    struct slice row;
+    if (key.size != 1 + UUID_SIZE || value.size != 8 ||
+        row_get(w->view, key_of_u64('S', load_u64(value.data)), &row) != 0)
+        return WRONG(w, "client without a session");
+    return 0;
+}
+
+static int see_answer(struct walk *w, struct slice key, struct slice value)
+{
+    uint64_t session = key_u64(key, 1), sequence = key_u64(key, 9);
+    struct slice row;
+    w->counts->answers++;
+    if (key.size != 17 || value.size < 4 || row_get(w->view, key_of_u64('W', session), &row) != 0 ||
+        row.size != 8 || sequence < load_u64(row.data) ||
+        sequence - load_u64(row.data) >= FS_SESSION_WINDOW)
+        return WRONG(w, "answer %llu of session %llu outside its window",
+                     (unsigned long long)sequence, (unsigned long long)session);
+    return 0;
+}
+
+static int see_window(struct walk *w, struct slice key, struct slice value)
+{
+    struct slice row;
+    if (key.size != 9 || value.size != 8 ||
+        row_get(w->view, key_of_u64('S', key_u64(key, 1)), &row) != 0)
+        return WRONG(w, "window without session %llu", (unsigned long long)key_u64(key, 1));
+    return 0;
+}
+
+int walk_sessions(struct walk *w)
+{
+    static const struct {
+        char table;
+        row_fn *fn;
+    } passes[] = {
+        {'H', see_held},   {'S', see_session}, {'U', see_client},
+        {'A', see_answer}, {'W', see_window},
+    };
+    int status = 0;
+    for (unsigned i = 0; status == 0 && i < sizeof passes / sizeof passes[0]; i++)
+        status = walk_rows(w, key_of_table(passes[i].table), UINT64_MAX, passes[i].fn);
+    return status;
+}
+
+static int see_garbage(struct walk *w, struct slice key, struct slice value)
+{
+    w->counts->garbage++;
+    if (key.size != 9 || value.size != 17 || key_u64(key, 1) >= w->state.garbage_next)
+        return WRONG(w, "garbage row %llu", (unsigned long long)key_u64(key, 1));
+    struct chunk_id id = {load_u64(value.data), load_u32(value.data + 8),
+                          load_u32(value.data + 12)};
+    if (fs_find_chunk(w->view, &id) == 0)
+        return WRONG(w, "garbage row %llu names a living chunk",
+                     (unsigned long long)key_u64(key, 1));
+    return 0;
+}
+
+int walk_garbage(struct walk *w)
+{
+    return walk_rows(w, key_of_table('G'), UINT64_MAX, see_garbage);
+}
