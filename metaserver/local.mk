@@ -10,18 +10,21 @@ noinst_LIBRARIES += %D%/libmetastore.a
     %D%/log_recover.c %D%/log_recover.h \
     %D%/log_segments.c \
     %D%/log_store.c %D%/log_store.h %D%/log_store_private.h \
-    %D%/log_vote.c %D%/log_vote.h
-METASTORE_LIBS = metaserver/libmetastore.a $(BASE_LIBS)
+    %D%/log_vote.c %D%/log_vote.h \
+    %D%/standing.c %D%/standing.h
+METASTORE_LIBS = metaserver/libmetastore.a $(RAFT_LIBS)
 
 sbin_PROGRAMS += %D%/cairn-metaserver
 %C%_cairn_metaserver_SOURCES = \
     %D%/checkpoint.c \
     %D%/collect.c \
+    %D%/founding.c \
     %D%/main.c %D%/metaserver.h \
     %D%/member.c \
     %D%/propose.c \
     %D%/raft_driver.c %D%/raft_driver.h %D%/raft_driver_private.h \
     %D%/raft_fetch.c \
+    %D%/raft_peers.c \
     %D%/raft_transport.c \
     %D%/raft_writer.c \
     %D%/server.c \

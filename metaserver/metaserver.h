@@ -5,7 +5,7 @@
  *   sessions.c    who lives, who has what open    targets.c     heartbeats, leases, the planner
  *   collect.c     deleted chunks to chunkservers  checkpoint.c  checkpoints, log trimming
  *   status.c      what `cairn status` shows       raft_*.c      the log's agreement
- *   member.c      what `cairn meta` asks for
+ *   member.c      what `cairn meta` asks for      founding.c    a new folder: found, or join
  *
  * The volatile parts (opens, heartbeats) belong to the leader's term and are rebuilt by what
  * clients and chunkservers tell a new one. */
@@ -21,15 +21,17 @@
 #include "metaserver/fs/fs.h"
 #include "metaserver/log_store.h"
 #include "metaserver/raft_driver.h"
+#include "metaserver/standing.h"
 
 #define METASERVER_OPTIONS(X)                                                                      \
     X(node, id, NUMBER, "1", 1, 1000, "number of this metaserver")                                 \
     X(node, cluster, TEXT, "", 0, 0, "cluster id (uuid)")                                          \
     X(node, data, TEXT, "", 0, 0, "folder of log, checkpoints and database")                       \
+    X(node, join, SWITCH, "no", 0, 0, "a new folder waits to be added: cairn meta add")            \
     X(node, log_file, TEXT, "", 0, 0, "where to log; empty = standard error")                      \
     X(node, log_level, TEXT, "info", 0, 0, "error, warn, info or debug")                           \
     X(net, listen, TEXT, "127.0.0.1:7001", 0, 0, "host:port to listen on")                         \
-    X(net, peers, TEXT, "", 0, 0, "all metaservers, ID=host:port,ID=host:port")                    \
+    X(net, peers, TEXT, "", 0, 0, "first metaservers of the cluster, ID=host:port,ID=host:port")   \
     X(cluster, copies, NUMBER, "2", 1, COPIES_MAX, "copies of new files, fixed at the start")      \
     X(cluster, shards, NUMBER, "1024", 1, SHARD_COUNT_MAX,                                         \
       "shards (power of two), fixed at the start")                                                 \
@@ -60,6 +62,7 @@ struct meta_results;
 struct target_heard;
 struct collector;
 struct checkpointer;
+struct founding;
 
 struct metaserver {
     struct metaserver_options options;
@@ -70,14 +73,16 @@ struct metaserver {
     struct log_recovery recovery;
     struct checkpoint_store *checkpoints;
     struct checkpoint_id checkpoint; /* the newest good one */
+    struct raft_config config;       /* at the start: in force at `checkpoint` */
+    struct standing standing;
     struct fs *fs;
     struct fs_view *view; /* the state as of the last batch */
     char *database;       /* folder */
     struct meta_results *results;
-    struct raft_driver *driver;
-    struct raft_driver_peer peers[RAFT_VOTERS_MAX];
-    unsigned peer_count;
-    char *peer_text; /* holds the addresses of `peers` */
+    struct raft_driver *driver;         /* NULL until it is known how to start: founding.c */
+    struct founding *founding;          /* NULL when that is known */
+    struct raft_config peers;           /* of the option */
+    char address[RAFT_ADDRESS_MAX + 1]; /* of this node, as far as the options say */
     struct rpc_server *server;
     struct loop_timer tick;
 
@@ -109,9 +114,20 @@ void meta_close(struct metaserver *m, bool is_clean);
 /* Two steps to replace the database by a checkpoint. The first fills a new one beside it, on any
  * thread; a damaged checkpoint is removed, so that it is not offered again. The second takes it
  * into use; the process ends when that fails, because the old one is gone by then. */
-int meta_fill_database(struct metaserver *m, struct checkpoint_id id, struct err_text *why);
+int meta_fill_database(struct metaserver *m, struct checkpoint_id id,
+                       struct raft_config *ret_config, struct err_text *why);
 int meta_swap_database(struct metaserver *m, struct err_text *why);
 int meta_parse_peers(struct metaserver *m, struct err_text *why);
+/* Durable when it returns 0. */
+int meta_store_standing(struct metaserver *m);
+
+/* ---- founding.c ---- */
+/* Asks the first members until it is known whether this new folder founds or joins; then its
+ * standing is stored and `decided` is called, once, on the loop. */
+struct founding *founding_start(struct metaserver *m, void (*decided)(struct metaserver *m));
+void founding_stop(struct founding *f); /* NULL is allowed */
+/* Tells another one what ours is. Takes the request. */
+void founding_on_request(struct metaserver *m, struct rpc_request *take_request);
 
 /* ---- server.c ---- */
 void meta_dispatch(void *arg, struct rpc_request *take_request);
@@ -208,10 +224,11 @@ void checkpointer_figures(const struct metaserver *m, struct checkpoint_figures 
 bool member_dispatch(struct metaserver *m, struct rpc_request *take_request);
 /* Leader. Takes the request. */
 void member_on_transfer(struct metaserver *m, struct rpc_request *take_request);
+void member_on_change(struct metaserver *m, struct rpc_request *take_request);
 
 /* ---- status.c ---- */
 /* One row per metaserver; returns how many. Only a leader knows match_index and up of others. */
-uint32_t status_fill_metas(struct metaserver *m, struct rec_meta_status ret[RAFT_VOTERS_MAX],
+uint32_t status_fill_metas(struct metaserver *m, struct rec_meta_status ret[RAFT_MEMBERS_MAX],
                            uint64_t *ret_commit);
 void status_answer(struct metaserver *m, struct rpc_request *take_request);
 void status_statfs(struct metaserver *m, struct rpc_request *take_request);

@@ -16,7 +16,8 @@ struct snapshot_fetch_state {
     struct checkpoint_id id;
     uint64_t total;
     struct checkpoint_receiver *receiver;
-    uint64_t call; /* of the rpc under way; 0 = none */
+    uint64_t call;             /* of the rpc under way; 0 = none */
+    struct raft_config config; /* that the checkpoint holds */
     struct work work;
     struct buf *piece;
     uint32_t piece_size;
@@ -24,14 +25,6 @@ struct snapshot_fetch_state {
     int status;
     struct err_text why;
 };
-
-static struct rpc_peer *peer_of(const struct raft_driver *d, uint32_t id)
-{
-    for (unsigned i = 0; i < d->peer_count; i++)
-        if (d->peers[i].id == id)
-            return d->peers[i].rpc;
-    return NULL;
-}
 
 static void fetch_free(struct snapshot_fetch_state *f)
 {
@@ -55,10 +48,11 @@ static void fetch_installed(struct snapshot_fetch_state *f)
 {
     struct raft_driver *d = f->driver;
     struct raft_event event = raft_driver_event(RAFT_EV_SNAPSHOT_INSTALLED);
+    struct raft_config config = f->config;
     d->options.ops->install(d->options.arg, f->id.index, f->id.term);
     event.snapshot.index = f->id.index;
     event.snapshot.term = f->id.term;
-    event.snapshot.config = &d->config;
+    event.snapshot.config = &config;
     d->applied_index = d->apply_upto = f->id.index;
     d->fetch = NULL;
     log_info("snapshot.installed", "from=m%u index=%llu bytes=%llu", f->from,
@@ -90,7 +84,7 @@ static void piece_run(struct work *work)
     const struct raft_driver_options *o = &f->driver->options;
     if (f->status == -ERR_EXISTS || (f->is_last && f->status == 0)) {
         f->is_last = true;
-        f->status = o->ops->load(o->arg, f->id.index, f->id.term, &f->why);
+        f->status = o->ops->load(o->arg, f->id.index, f->id.term, &f->config, &f->why);
     }
 }
 
@@ -149,8 +143,13 @@ static void ask_piece(struct snapshot_fetch_state *f)
     struct rpc_call_options call = {.code = MSG_snapshot_fetch,
                                     .body = bytes_slice(&body),
                                     .deadline_ms = loop_now_ms() + SNAPSHOT_PIECE_MS};
-    f->call = rpc_call(peer_of(f->driver, f->from), &call, on_piece, f);
+    f->call = rpc_call(raft_peers_find(f->driver, f->from), &call, on_piece, f);
     bytes_release(&body);
+}
+
+uint32_t raft_fetch_from(const struct raft_driver *d)
+{
+    return d->fetch ? d->fetch->from : 0;
 }
 
 void raft_fetch_start(struct raft_driver *d, uint32_t from, uint64_t index, uint64_t term)
@@ -164,7 +163,7 @@ void raft_fetch_start(struct raft_driver *d, uint32_t from, uint64_t index, uint
     d->fetch = f;
     log_info("snapshot.fetch", "from=m%u index=%llu term=%llu", from, (unsigned long long)index,
              (unsigned long long)term);
-    if (!peer_of(d, from)) {
+    if (!raft_peers_find(d, from)) {
         fetch_failed(f, -ERR_UNREACHABLE, "no such metaserver");
         return;
     }
@@ -178,7 +177,7 @@ void raft_fetch_cancel(struct raft_driver *d)
         return;
     d->fetch = NULL;
     if (f->call)
-        (void)rpc_cancel(peer_of(d, f->from), f->call);
+        (void)rpc_cancel(raft_peers_find(d, f->from), f->call);
     if (f->is_working)
         f->is_cancelled = true;
     else
