@@ -27,6 +27,7 @@ sbin_PROGRAMS += %D%/cairn-metaserver
     %D%/raft_peers.c \
     %D%/raft_transport.c \
     %D%/raft_writer.c \
+    %D%/recover.c \
     %D%/server.c \
     %D%/sessions.c \
     %D%/start.c \

@@ -158,6 +158,8 @@ static int start(struct metaserver *m, struct err_text *why)
                          (unsigned long long)m->options.shards);
     if (status == 0)
         status = meta_open(m, why);
+    if (status == 0 && m->options.force_new_cluster)
+        return meta_force_new_cluster(m, why);
     if (status != 0)
         return status;
     m->identity = (struct rpc_identity){.cluster = m->cluster,
@@ -261,6 +263,8 @@ int main(int argc, char **argv)
     loop_timer_init(&m.stop_timer, m.loop, on_stop_timer, &m);
     if (start(&m, &why) != 0) {
         code = complain(why.text);
+        stop(&m, false);
+    } else if (m.options.force_new_cluster) {
         stop(&m, false);
     } else {
         loop_timer_start_ms(&m.tick, META_TICK_MS);

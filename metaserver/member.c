@@ -192,6 +192,13 @@ void member_on_change(struct metaserver *m, struct rpc_request *take_request)
     } else if (kind == RAFT_CHANGE_ADD && is_taken(m, ask.address)) {
         status = -ERR_EXISTS;
         why = "there is a metaserver with this number or at this address";
+    } else if (kind == RAFT_CHANGE_REMOVE &&
+               !raft_driver_most_answer(m->driver, ask.node, 3 * m->options.heartbeat)) {
+        /* The core counts who answered within an election timeout. One that died just now would be
+         * believed, and a removal that nobody can commit stops the cluster: look twice. */
+        status = raft_driver_most_answer(m->driver, ask.node, 2 * m->options.election)
+                     ? -ERR_BUSY
+                     : -ERR_REFUSED;
     } else {
         status = raft_driver_change(m->driver, kind, ask.node, ask.address, on_changed, w);
     }

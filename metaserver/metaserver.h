@@ -5,6 +5,7 @@
  *   sessions.c    who lives, who has what open    targets.c     heartbeats, leases, the planner
  *   collect.c     deleted chunks to chunkservers  checkpoint.c  checkpoints, log trimming
  *   status.c      what `cairn status` shows       raft_*.c      the log's agreement
+ *   recover.c     when the majority is lost
  *   member.c      what `cairn meta` asks for      founding.c    a new folder: found, or join
  *
  * The volatile parts (opens, heartbeats) belong to the leader's term and are rebuilt by what
@@ -27,7 +28,10 @@
     X(node, id, NUMBER, "1", 1, 1000, "number of this metaserver")                                 \
     X(node, cluster, TEXT, "", 0, 0, "cluster id (uuid)")                                          \
     X(node, data, TEXT, "", 0, 0, "folder of log, checkpoints and database")                       \
-    X(node, join, SWITCH, "no", 0, 0, "a new folder waits to be added: cairn meta add")            \
+    X(node, join, SWITCH, "no", 0, 1, "a new folder waits to be added: cairn meta add")            \
+    X(node, force_new_cluster, SWITCH, "no", 0, 1,                                                 \
+      "the majority is lost: make this folder a cluster of its own, and end")                      \
+    X(node, yes_i_may_lose_data, SWITCH, "no", 0, 1, "confirms force_new_cluster")                 \
     X(node, log_file, TEXT, "", 0, 0, "where to log; empty = standard error")                      \
     X(node, log_level, TEXT, "info", 0, 0, "error, warn, info or debug")                           \
     X(net, listen, TEXT, "127.0.0.1:7001", 0, 0, "host:port to listen on")                         \
@@ -120,6 +124,10 @@ int meta_swap_database(struct metaserver *m, struct err_text *why);
 int meta_parse_peers(struct metaserver *m, struct err_text *why);
 /* Durable when it returns 0. */
 int meta_store_standing(struct metaserver *m);
+
+/* ---- recover.c ---- */
+/* After meta_open, instead of raft: the next start is that of a cluster of this node alone. */
+int meta_force_new_cluster(struct metaserver *m, struct err_text *why);
 
 /* ---- founding.c ---- */
 /* Asks the first members until it is known whether this new folder founds or joins; then its

@@ -425,14 +425,14 @@ int raft_driver_create(const struct raft_driver_options *options, struct raft_dr
     loop_defer_init(&d->defer, options->loop, on_defer, d);
     raft_writer_start(d);
     d->slow = work_pool_create(options->loop, 1, 64);
+    *ret_driver = d; /* a sole voter leads before the start ends, and is asked for things */
     status = start(d, why);
     d->options.config = NULL;
-    if (status != 0) {
-        raft_driver_destroy(d);
-        return status;
-    }
-    *ret_driver = d;
-    return 0;
+    if (status == 0)
+        return 0;
+    *ret_driver = NULL;
+    raft_driver_destroy(d);
+    return status;
 }
 
 void raft_driver_destroy(struct raft_driver *d)
@@ -470,6 +470,22 @@ const char *raft_driver_peer_address(const struct raft_driver *d, uint32_t id)
         if (d->peers[i].id == id)
             return d->peers[i].address;
     return "";
+}
+
+bool raft_driver_most_answer(const struct raft_driver *d, uint32_t without, uint64_t ms)
+{
+    struct raft_status status;
+    unsigned voters = 0, heard = 0;
+    raft_status_get(d->raft, &status);
+    for (unsigned i = 0; i < status.peer_count; i++) {
+        const struct raft_peer_status *p = &status.peers[i];
+        if (!p->voter || p->id == without)
+            continue;
+        voters++;
+        heard += p->id == status.self ||
+                 (p->heard_ms != 0 && !p->joining && p->heard_ms + ms >= boot_ms());
+    }
+    return heard >= voters / 2 + 1;
 }
 
 const struct raft_config *raft_driver_config(const struct raft_driver *d)

@@ -56,7 +56,8 @@ struct raft_driver_options {
     void *arg;
 };
 
-/* Starts raft: reads the log's entries into memory. -ERR_FAULTY_LOG and others with `why`. */
+/* Starts raft: reads the log's entries into memory. -ERR_FAULTY_LOG and others with `why`. The ops
+ * may be called before it returns; *ret_driver is set by then, and NULL again after an error. */
 int raft_driver_create(const struct raft_driver_options *options, struct raft_driver **ret_driver,
                        struct err_text *why);
 /* Waits for writes under way. Waiting proposals and reads end with -ERR_CANCELLED. */
@@ -99,6 +100,8 @@ const char *raft_driver_leader_address(const struct raft_driver *d);
 void raft_driver_status(const struct raft_driver *d, struct raft_status *ret_status);
 /* Leader: the follower has answered within the last election timeout. */
 bool raft_driver_hears(const struct raft_driver *d, uint32_t id);
+/* Leader: most voters, this node among them and `without` not, have answered within `ms`. */
+bool raft_driver_most_answer(const struct raft_driver *d, uint32_t without, uint64_t ms);
 /* "" for a stranger. */
 const char *raft_driver_peer_address(const struct raft_driver *d, uint32_t id);
 
