@@ -94,6 +94,11 @@ void member_on_transfer(struct metaserver *m, struct rpc_request *take_request)
 
 /* ---- changes of the members ---- */
 
+_Static_assert((int)META_CHANGE_ADD == (int)RAFT_CHANGE_ADD &&
+                   (int)META_CHANGE_PROMOTE == (int)RAFT_CHANGE_PROMOTE &&
+                   (int)META_CHANGE_REMOVE == (int)RAFT_CHANGE_REMOVE,
+               "the kinds on the wire are the core's");
+
 struct waiting_change {
     struct metaserver *m;
     struct rpc_request *request;

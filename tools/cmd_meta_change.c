@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include "common/net/loop.h"
-#include "metaserver/raft/raft.h"
 #include "tools/commands.h"
 #include "tools/connect.h"
 #include "tools/member.h"
@@ -20,7 +19,7 @@ enum {
     SAY_MS = 2000,
 };
 
-static int ask_change(const struct member *leader, enum raft_change_kind kind, uint32_t node,
+static int ask_change(const struct member *leader, enum meta_change_kind kind, uint32_t node,
                       const char *address, struct err_text *why)
 {
     struct bytes body = {0}, answer = {0};
@@ -111,7 +110,7 @@ static int add_step(struct adding *a, const struct members *all, struct err_text
 {
     const struct member *one = find_node(all, a->node);
     if (!one)
-        return ask_change(all->leader, RAFT_CHANGE_ADD, a->node, a->address, why);
+        return ask_change(all->leader, META_CHANGE_ADD, a->node, a->address, why);
     if (strcmp(one->address, a->address) != 0)
         return err_set(ERR_EXISTS, why, "m%u is at %s; remove it first, or take another number",
                        a->node, one->address);
@@ -122,7 +121,7 @@ static int add_step(struct adding *a, const struct members *all, struct err_text
     if (!a->is_learner_said)
         (void)printf("m%u is a learner: it is being filled\n", a->node);
     a->is_learner_said = true;
-    int status = ask_change(all->leader, RAFT_CHANGE_PROMOTE, a->node, "", why);
+    int status = ask_change(all->leader, META_CHANGE_PROMOTE, a->node, "", why);
     if (status == -ERR_BUSY)
         say_progress(a, all, one);
     return status;
@@ -199,7 +198,7 @@ int meta_remove(const char *cluster, uint32_t node, unsigned wait_s)
             bool is_there = find_node(&all, node) != NULL;
             unsigned voters = voters_of(&all);
             if (is_there)
-                status = ask_change(all.leader, RAFT_CHANGE_REMOVE, node, "", &why);
+                status = ask_change(all.leader, META_CHANGE_REMOVE, node, "", &why);
             members_release(&all);
             if (!is_there && was_there) {
                 (void)printf(
