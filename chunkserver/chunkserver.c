@@ -211,6 +211,7 @@ static int network_start(struct chunkserver *cs, struct err_text *why)
                                         .identity = &cs->identity,
                                         .table_version = server_table_version,
                                         .arg = cs,
+                                        .follow = true,
                                         .seed = random_u64()};
     cs->leader = rpc_leader_create(cs->loop, &leader);
     return 0;

@@ -222,6 +222,8 @@ void checkpointer_tick(struct metaserver *m)
 {
     struct checkpointer *c = m->checkpointer;
     struct raft_status status;
+    uint8_t config[RAFT_CONFIG_BYTES_MAX];
+    int config_size;
     if (c->is_running)
         return;
     raft_driver_status(m->driver, &status);
@@ -239,12 +241,19 @@ void checkpointer_tick(struct metaserver *m)
                        "it is being refilled from another metaserver: try again later");
         return;
     }
+    /* R13: as of this index, not what is in force. A new node may not have come to its first one.
+     */
+    config_size = raft_driver_config_at(m->driver, meta_applied(m), config);
+    if (config_size < 0) {
+        answer_waiting(c, -ERR_BUSY, "it is being filled from another metaserver: try again later");
+        return;
+    }
     c->begun_ms = loop_now_ms();
     c->why.text[0] = '\0';
     (void)meta_commit(m);
     if (fs_view_begin(m->fs, &c->view) != 0)
         return;
-    if (fs_snapshot_begin(c->view, slice_of("", 0), &c->snapshot) != 0) {
+    if (fs_snapshot_begin(c->view, slice_of(config, (size_t)config_size), &c->snapshot) != 0) {
         fs_view_end(c->view);
         return;
     }

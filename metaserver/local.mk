@@ -10,8 +10,9 @@ noinst_LIBRARIES += %D%/libmetastore.a
     %D%/log_recover.c %D%/log_recover.h \
     %D%/log_segments.c \
     %D%/log_store.c %D%/log_store.h %D%/log_store_private.h \
-    %D%/log_vote.c %D%/log_vote.h
-METASTORE_LIBS = metaserver/libmetastore.a $(BASE_LIBS)
+    %D%/log_vote.c %D%/log_vote.h \
+    %D%/standing.c %D%/standing.h
+METASTORE_LIBS = metaserver/libmetastore.a $(RAFT_LIBS)
 
 noinst_LIBRARIES += %D%/libqueries.a
 %C%_libqueries_a_SOURCES = %D%/queries.c %D%/queries.h
@@ -23,6 +24,7 @@ sbin_PROGRAMS += %D%/cairn-metaserver
     %D%/collect.c \
     %D%/dump.c \
     %D%/fsck.c \
+    %D%/founding.c \
     %D%/main.c %D%/metaserver.h \
     %D%/member.c \
     %D%/propose.c \
@@ -30,8 +32,10 @@ sbin_PROGRAMS += %D%/cairn-metaserver
     %D%/raft_driver.c %D%/raft_driver.h %D%/raft_driver_private.h \
     %D%/raft_fetch.c \
     %D%/raft_serve.c \
+    %D%/raft_peers.c \
     %D%/raft_transport.c \
     %D%/raft_writer.c \
+    %D%/recover.c \
     %D%/server.c \
     %D%/sessions.c \
     %D%/space.c \

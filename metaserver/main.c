@@ -20,9 +20,10 @@ static uint64_t table_version(void *arg)
     return m->fs ? fs_shard_table(m->fs)->version : 0;
 }
 
-static int load(void *arg, uint64_t index, uint64_t term, struct err_text *why)
+static int load(void *arg, uint64_t index, uint64_t term, struct raft_config *ret_config,
+                struct err_text *why)
 {
-    return meta_fill_database(arg, (struct checkpoint_id){index, term}, why);
+    return meta_fill_database(arg, (struct checkpoint_id){index, term}, ret_config, why);
 }
 
 static void install(void *arg, uint64_t index, uint64_t term)
@@ -46,18 +47,29 @@ static void checkpoint_lost(void *arg)
     checkpointer_force(arg);
 }
 
+static int joined(void *arg)
+{
+    struct metaserver *m = arg;
+    m->standing.state = STANDING_MEMBER;
+    log_info("meta.joined", "this node counts from now on");
+    return meta_store_standing(m);
+}
+
 static const struct raft_driver_ops driver_ops = {
     .apply = meta_apply,
     .role_changed = meta_role_changed,
     .load = load,
     .install = install,
     .checkpoint_lost = checkpoint_lost,
+    .joined = joined,
 };
 
 static void on_tick(void *arg)
 {
     struct metaserver *m = arg;
     loop_timer_start_ms(&m->tick, META_TICK_MS);
+    if (!m->driver)
+        return;
     checkpointer_tick(m);
     space_tick(m);
     dumper_tick(m);
@@ -75,7 +87,7 @@ static void on_signal(void *arg, int signal_number)
     if (signal_number == SIGHUP)
         return;
     log_info("meta.stop", "signal=%d", signal_number);
-    if (!m->is_leader || m->peer_count == 1 || m->is_stopping) {
+    if (!m->is_leader || raft_config_voters(raft_driver_config(m->driver)) == 1 || m->is_stopping) {
         loop_stop(m->loop);
         return;
     }
@@ -103,9 +115,10 @@ static int start_driver(struct metaserver *m, struct err_text *why)
     struct raft_driver_options options = {
         .loop = m->loop,
         .self = (uint32_t)m->options.id,
-        .peers = m->peers,
-        .peer_count = m->peer_count,
+        .address = m->address,
         .source = m->options.listen,
+        .config = &m->config,
+        .joining = m->standing.state == STANDING_JOINING,
         .identity = &m->identity,
         .table_version = table_version,
         .raft = &raft,
@@ -149,6 +162,18 @@ static int start_server(struct metaserver *m, struct err_text *why)
     return rpc_server_create(m->loop, &options, &m->server, why);
 }
 
+/* The folder is new no more: how to start is known and stored. */
+static void on_decided(struct metaserver *m)
+{
+    struct err_text why = {""};
+    m->config = m->standing.first;
+    if (start_driver(m, &why) != 0) {
+        log_error("meta.start", "why=\"%s\"", why.text);
+        (void)fprintf(stderr, "cairn-metaserver: %s\n", why.text);
+        exit(3);
+    }
+}
+
 static int start(struct metaserver *m, struct err_text *why)
 {
     int status = meta_parse_peers(m, why);
@@ -157,6 +182,8 @@ static int start(struct metaserver *m, struct err_text *why)
                          (unsigned long long)m->options.shards);
     if (status == 0)
         status = meta_open(m, why);
+    if (status == 0 && m->options.force_new_cluster)
+        return meta_force_new_cluster(m, why);
     if (status != 0)
         return status;
     m->identity = (struct rpc_identity){.cluster = m->cluster,
@@ -178,7 +205,9 @@ static int start(struct metaserver *m, struct err_text *why)
     /* Listening first: a port in use ends the start before raft has said anything. Requests are
      * read in the loop, when the driver is there. */
     status = start_server(m, why);
-    if (status == 0)
+    if (status == 0 && m->standing.state == STANDING_NEW)
+        m->founding = founding_start(m, on_decided);
+    else if (status == 0)
         status = start_driver(m, why);
     return status;
 }
@@ -189,6 +218,7 @@ static void stop(struct metaserver *m, bool is_clean)
     loop_timer_stop(&m->stop_timer);
     if (m->server)
         rpc_server_quiesce(m->server);
+    founding_stop(m->founding);
     checkpointer_destroy(m->checkpointer);
     m->is_stopping = true;
     space_destroy(m->space);
@@ -207,7 +237,6 @@ static void stop(struct metaserver *m, bool is_clean)
     free(m->plan);
     meta_results_destroy(m->results);
     meta_close(m, is_clean);
-    free(m->peer_text);
 }
 
 static int complain(const char *text)
@@ -272,6 +301,8 @@ int main(int argc, char **argv)
     loop_timer_init(&m.stop_timer, m.loop, on_stop_timer, &m);
     if (start(&m, &why) != 0) {
         code = complain(why.text);
+        stop(&m, false);
+    } else if (m.options.force_new_cluster) {
         stop(&m, false);
     } else {
         loop_timer_start_ms(&m.tick, META_TICK_MS);

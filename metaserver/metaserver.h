@@ -7,7 +7,8 @@
  *   status.c      what `cairn status` shows       space.c       room on the disk
  *   member.c      what `cairn meta` asks for      fsck.c        the check of all invariants
  *   queries.c     queries on all cores            apply.c       entries into the state
- *   dump.c        dumps and loads                 raft_*.c      the log's agreement
+ *   dump.c        dumps and loads                 founding.c    a new folder: found, or join
+ *   recover.c     when the majority is lost       raft_*.c      the log's agreement
  *
  * The volatile parts (opens, heartbeats) belong to the leader's term and are rebuilt by what
  * clients and chunkservers tell a new one. */
@@ -24,17 +25,22 @@
 #include "metaserver/log_store.h"
 #include "metaserver/queries.h"
 #include "metaserver/raft_driver.h"
+#include "metaserver/standing.h"
 
 #define METASERVER_OPTIONS(X)                                                                      \
     X(node, id, NUMBER, "1", 1, 1000, "number of this metaserver")                                 \
     X(node, cluster, TEXT, "", 0, 0, "cluster id (uuid)")                                          \
     X(node, data, TEXT, "", 0, 0, "folder of log, checkpoints and database")                       \
+    X(node, join, SWITCH, "no", 0, 1, "a new folder waits to be added: cairn meta add")            \
+    X(node, force_new_cluster, SWITCH, "no", 0, 1,                                                 \
+      "the majority is lost: make this folder a cluster of its own, and end")                      \
+    X(node, yes_i_may_lose_data, SWITCH, "no", 0, 1, "confirms force_new_cluster")                 \
     X(node, log_file, TEXT, "", 0, 0, "where to log; empty = standard error")                      \
     X(node, log_level, TEXT, "info", 0, 0, "error, warn, info or debug")                           \
     X(node, query_threads, NUMBER, "64", 0, QUERIES_HELPERS_MAX,                                   \
       "most threads that help to answer queries; one per core less one at most")                   \
     X(net, listen, TEXT, "127.0.0.1:7001", 0, 0, "host:port to listen on")                         \
-    X(net, peers, TEXT, "", 0, 0, "all metaservers, ID=host:port,ID=host:port")                    \
+    X(net, peers, TEXT, "", 0, 0, "first metaservers of the cluster, ID=host:port,ID=host:port")   \
     X(cluster, copies, NUMBER, "2", 1, COPIES_MAX, "copies of new files, fixed at the start")      \
     X(cluster, shards, NUMBER, "1024", 1, SHARD_COUNT_MAX,                                         \
       "shards (power of two), fixed at the start")                                                 \
@@ -72,6 +78,7 @@ struct checkpointer;
 struct fsck;
 struct space;
 struct dumper;
+struct founding;
 
 struct metaserver {
     struct metaserver_options options;
@@ -82,6 +89,8 @@ struct metaserver {
     struct log_recovery recovery;
     struct checkpoint_store *checkpoints;
     struct checkpoint_id checkpoint; /* the newest good one */
+    struct raft_config config;       /* at the start: in force at `checkpoint` */
+    struct standing standing;
     struct fs *fs;
     struct fs_view *view; /* the state as of the last commit: to be read through meta_view */
     unsigned uncommitted; /* entries of the open transaction; 0 = none is open */
@@ -90,10 +99,10 @@ struct metaserver {
     struct queries *queries;
     char *database; /* folder */
     struct meta_results *results;
-    struct raft_driver *driver;
-    struct raft_driver_peer peers[RAFT_VOTERS_MAX];
-    unsigned peer_count;
-    char *peer_text; /* holds the addresses of `peers` */
+    struct raft_driver *driver;         /* NULL until it is known how to start: founding.c */
+    struct founding *founding;          /* NULL when that is known */
+    struct raft_config peers;           /* of the option */
+    char address[RAFT_ADDRESS_MAX + 1]; /* of this node, as far as the options say */
     struct rpc_server *server;
     struct loop_timer tick;
 
@@ -129,9 +138,24 @@ void meta_close(struct metaserver *m, bool is_clean);
 /* Two steps to replace the database by a checkpoint. The first fills a new one beside it, on any
  * thread; a damaged checkpoint is removed, so that it is not offered again. The second takes it
  * into use; the process ends when that fails, because the old one is gone by then. */
-int meta_fill_database(struct metaserver *m, struct checkpoint_id id, struct err_text *why);
+int meta_fill_database(struct metaserver *m, struct checkpoint_id id,
+                       struct raft_config *ret_config, struct err_text *why);
 int meta_swap_database(struct metaserver *m, struct err_text *why);
 int meta_parse_peers(struct metaserver *m, struct err_text *why);
+/* Durable when it returns 0. */
+int meta_store_standing(struct metaserver *m);
+
+/* ---- recover.c ---- */
+/* After meta_open, instead of raft: the next start is that of a cluster of this node alone. */
+int meta_force_new_cluster(struct metaserver *m, struct err_text *why);
+
+/* ---- founding.c ---- */
+/* Asks the first members until it is known whether this new folder founds or joins; then its
+ * standing is stored and `decided` is called, once, on the loop. */
+struct founding *founding_start(struct metaserver *m, void (*decided)(struct metaserver *m));
+void founding_stop(struct founding *f); /* NULL is allowed */
+/* Tells another one what ours is. Takes the request. */
+void founding_on_request(struct metaserver *m, struct rpc_request *take_request);
 
 /* ---- server.c ---- */
 void meta_dispatch(void *arg, struct rpc_request *take_request);
@@ -242,6 +266,7 @@ void checkpointer_figures(const struct metaserver *m, struct checkpoint_figures 
 bool member_dispatch(struct metaserver *m, struct rpc_request *take_request);
 /* Leader. Takes the request. */
 void member_on_transfer(struct metaserver *m, struct rpc_request *take_request);
+void member_on_change(struct metaserver *m, struct rpc_request *take_request);
 
 /* ---- fsck.c ---- */
 struct fsck *fsck_create(struct metaserver *m);
@@ -274,7 +299,7 @@ void dumper_on_load_begin(struct metaserver *m, struct rpc_request *take_request
 
 /* ---- status.c ---- */
 /* One row per metaserver; returns how many. Only a leader knows match_index and up of others. */
-uint32_t status_fill_metas(struct metaserver *m, struct rec_meta_status ret[RAFT_VOTERS_MAX],
+uint32_t status_fill_metas(struct metaserver *m, struct rec_meta_status ret[RAFT_MEMBERS_MAX],
                            uint64_t *ret_commit);
 void status_answer(struct metaserver *m, struct rpc_request *take_request);
 void status_statfs(struct metaserver *m, struct rpc_request *take_request);

@@ -76,6 +76,8 @@ void raft_driver_propose(struct raft_driver *d, struct buf *take_buf, struct sli
     loop_defer_schedule(&d->defer);
 }
 
+static void on_defer(void *arg);
+
 /* One raft event for what came in this iteration. */
 static void propose_batch(struct raft_driver *d)
 {
@@ -110,6 +112,32 @@ static void propose_batch(struct raft_driver *d)
         if (p)
             proposal_end(d, p, status == -ERR_BUSY ? -ERR_BUSY : -ERR_NOT_LEADER, 0);
     }
+}
+
+int raft_driver_change(struct raft_driver *d, enum raft_change_kind kind, uint32_t id,
+                       struct slice address, raft_proposal_fn *done, void *arg)
+{
+    struct raft_event event = raft_driver_event(RAFT_EV_CHANGE);
+    struct raft_status before;
+    event.change.kind = kind;
+    event.change.id = id;
+    event.change.address = address;
+    if (!list_empty(&d->new_proposals))
+        on_defer(d); /* they come first, as always */
+    raft_status_get(d->raft, &before);
+    struct proposal *p = calloc(1, sizeof *p);
+    CHECK(p != NULL);
+    *p = (struct proposal){
+        .index = before.last_index + 1, .term = before.term, .done = done, .arg = arg};
+    d->proposal_count++;
+    (void)map_put(&d->by_index, p->index, p);
+    int status = raft_driver_step(d, &event);
+    if (status == 0)
+        return 0;
+    CHECK(map_remove(&d->by_index, p->index) == p);
+    d->proposal_count--;
+    free(p);
+    return status;
 }
 
 static void on_defer(void *arg)
@@ -255,10 +283,17 @@ static void change_role(struct raft_driver *d, const struct raft_update *u)
 
 static void carry_out(struct raft_driver *d, const struct raft_update *u)
 {
+    if (u->todo & RAFT_CONFIG_CHANGED)
+        raft_peers_follow(d); /* first: messages to a new member find its address */
     if (u->todo & RAFT_PERSIST_VOTE) {
         int status = log_store_set_vote(d->options.log, u->vote.term, u->vote.voted_for);
         if (status != 0)
             raft_driver_die("term and vote", status);
+    }
+    if (u->todo & RAFT_JOINED) {
+        int status = d->options.ops->joined(d->options.arg);
+        if (status != 0)
+            raft_driver_die("standing", status);
     }
     raft_driver_send(d, &u->send_now);
     if (u->todo & RAFT_RESET_LOG)
@@ -349,7 +384,8 @@ static int start(struct raft_driver *d, struct err_text *why)
     event.start.snapshot_index = o->checkpoint.index;
     event.start.snapshot_term = o->checkpoint.term;
     event.start.applied_index = o->applied_index;
-    event.start.config = &d->config;
+    event.start.config = o->config;
+    event.start.joining = o->joining;
     event.start.entries = loading.entries;
     event.start.entry_count = loading.count;
     raft_driver_set_applied(d, o->applied_index);
@@ -361,30 +397,6 @@ static int start(struct raft_driver *d, struct err_text *why)
     return 0;
 }
 
-static void add_peers(struct raft_driver *d)
-{
-    const struct raft_driver_options *o = &d->options;
-    d->peer_count = o->peer_count;
-    for (unsigned i = 0; i < o->peer_count; i++) {
-        struct meta_peer *peer = &d->peers[i];
-        peer->id = o->peers[i].id;
-        peer->address = strdup(o->peers[i].address);
-        CHECK(peer->address != NULL);
-        struct rpc_peer_options options = {.address = peer->address,
-                                           .source = o->source,
-                                           .identity = o->identity,
-                                           .table_version = o->table_version,
-                                           .arg = o->arg,
-                                           .connect_timeout_ms = 1000,
-                                           .stall_timeout_ms = 3000,
-                                           .keep_connected = true};
-        if (peer->id != o->self)
-            peer->rpc = rpc_peer_create(o->loop, &options);
-    }
-    d->options.peers = NULL;
-    d->options.source = NULL;
-}
-
 int raft_driver_create(const struct raft_driver_options *options, struct raft_driver **ret_driver,
                        struct err_text *why)
 {
@@ -392,17 +404,10 @@ int raft_driver_create(const struct raft_driver_options *options, struct raft_dr
     CHECK(d != NULL);
     d->options = *options;
     d->election_ms = options->raft->election_ms_max;
-    int status = 0;
-    for (unsigned i = 0; status == 0 && i < options->peer_count; i++)
-        status = raft_config_add(&d->config, options->peers[i].id, true,
-                                 slice_str(options->peers[i].address));
-    if (status == 0 && !raft_config_find(&d->config, options->self))
-        status = -ERR_INVALID;
-    if (status == 0)
-        status = raft_create(options->raft, options->self, random_u64(), &d->raft);
+    int status = raft_create(options->raft, options->self, random_u64(), &d->raft);
     if (status != 0) {
         free(d);
-        return err_set(ERR_CONFIG, why, "peers and node id do not make a raft group");
+        return err_set(ERR_CONFIG, why, "the times of [raft] do not go together");
     }
     list_init(&d->new_proposals);
     list_init(&d->reads);
@@ -413,13 +418,13 @@ int raft_driver_create(const struct raft_driver_options *options, struct raft_dr
     loop_defer_init(&d->defer, options->loop, on_defer, d);
     raft_writer_start(d);
     d->slow = work_pool_create(options->loop, 1, 64);
-    add_peers(d);
-    *ret_driver = d; /* a member without others leads at once: role_changed asks the driver */
+    *ret_driver = d; /* a sole voter leads before the start ends, and is asked for things */
     status = start(d, why);
-    if (status != 0) {
-        raft_driver_destroy(d);
-        *ret_driver = NULL;
-    }
+    d->options.config = NULL;
+    if (status == 0)
+        return 0;
+    *ret_driver = NULL;
+    raft_driver_destroy(d);
     return status;
 }
 
@@ -436,11 +441,7 @@ void raft_driver_destroy(struct raft_driver *d)
     loop_timer_stop(&d->timer);
     loop_timer_stop(&d->apply_timer);
     loop_defer_cancel(&d->defer);
-    for (unsigned i = 0; i < d->peer_count; i++) {
-        if (d->peers[i].rpc)
-            rpc_peer_destroy(d->peers[i].rpc);
-        free(d->peers[i].address);
-    }
+    raft_peers_release(d);
     map_release(&d->by_index);
     raft_destroy(d->raft);
     free(d);
@@ -464,6 +465,36 @@ const char *raft_driver_peer_address(const struct raft_driver *d, uint32_t id)
         if (d->peers[i].id == id)
             return d->peers[i].address;
     return "";
+}
+
+bool raft_driver_most_answer(const struct raft_driver *d, uint32_t without, uint64_t ms)
+{
+    struct raft_status status;
+    unsigned voters = 0, heard = 0;
+    raft_status_get(d->raft, &status);
+    for (unsigned i = 0; i < status.peer_count; i++) {
+        const struct raft_peer_status *p = &status.peers[i];
+        if (!p->voter || p->id == without)
+            continue;
+        voters++;
+        heard += p->id == status.self ||
+                 (p->heard_ms != 0 && !p->joining && p->heard_ms + ms >= boot_ms());
+    }
+    return heard >= voters / 2 + 1;
+}
+
+const struct raft_config *raft_driver_config(const struct raft_driver *d)
+{
+    uint64_t index;
+    return raft_config_get(d->raft, &index);
+}
+
+int raft_driver_config_at(const struct raft_driver *d, uint64_t index,
+                          uint8_t ret_bytes[RAFT_CONFIG_BYTES_MAX])
+{
+    struct raft_config config;
+    int status = raft_config_at(d->raft, index, &config);
+    return status != 0 ? status : (int)raft_config_encode(&config, ret_bytes);
 }
 
 bool raft_driver_hears(const struct raft_driver *d, uint32_t id)

@@ -20,11 +20,6 @@ struct raft_driver;
 
 enum { RAFT_DRIVER_APPLY_MAX = 1024 }; /* entries of one ops.apply */
 
-struct raft_driver_peer {
-    uint32_t id;
-    const char *address;
-};
-
 /* What the driver calls, on the loop. */
 struct raft_driver_ops {
     /* Entries first..last are committed: apply them in order (raft_driver_entry) and make the
@@ -34,21 +29,25 @@ struct raft_driver_ops {
     /* role, leader or term changed. */
     void (*role_changed)(void *arg, enum raft_role role, uint32_t leader, uint64_t term);
     /* A checkpoint (index, term) of another node is in the checkpoint store: make a state of it,
-     * beside the one in use. Called on a worker, so it touches nothing of the loop's. -ERR_CORRUPT:
-     * the checkpoint was damaged and is removed. */
-    int (*load)(void *arg, uint64_t index, uint64_t term, struct err_text *why);
+     * beside the one in use, and say which configuration it holds. Called on a worker, so it
+     * touches nothing of the loop's. -ERR_CORRUPT: the checkpoint was damaged and is removed. */
+    int (*load)(void *arg, uint64_t index, uint64_t term, struct raft_config *ret_config,
+                struct err_text *why);
     /* Take that state into use. */
     void (*install)(void *arg, uint64_t index, uint64_t term);
     /* The newest checkpoint turned out damaged when it was to be sent, and is removed. */
     void (*checkpoint_lost)(void *arg);
+    /* The next start is without `joining`: durable when it returns 0. */
+    int (*joined)(void *arg);
 };
 
 struct raft_driver_options {
     struct loop *loop;
     uint32_t self;
-    const struct raft_driver_peer *peers; /* all metaservers, self among them; copied */
-    unsigned peer_count;
-    const char *source; /* own listen address: connections to peers come from it; for the call */
+    const char *address; /* where others find this node, unless the configuration says; borrowed */
+    const char *source;  /* own listen address: connections to others come from it; borrowed */
+    const struct raft_config *config;    /* in force at the checkpoint; copied */
+    bool joining;                        /* as in raft.h */
     const struct rpc_identity *identity; /* borrowed for the driver's life */
     rpc_table_version_fn *table_version;
     const struct raft_options *raft;
@@ -95,11 +94,23 @@ void raft_driver_read(struct raft_driver *d, raft_read_fn *done, void *arg);
 bool raft_driver_may_read(struct raft_driver *d);
 
 bool raft_driver_is_leader(const struct raft_driver *d);
+/* The configuration in force; valid until the next event. */
+const struct raft_config *raft_driver_config(const struct raft_driver *d);
+/* What a checkpoint of the applied `index` must hold: its size in bytes, or as raft_config_at. */
+int raft_driver_config_at(const struct raft_driver *d, uint64_t index,
+                          uint8_t ret_bytes[RAFT_CONFIG_BYTES_MAX]);
+/* Leader: asks for a change; errors as of RAFT_EV_CHANGE at once, then nothing is called.
+ * Otherwise `done` as of a proposal, perhaps from inside. */
+int raft_driver_change(struct raft_driver *d, enum raft_change_kind kind, uint32_t id,
+                       struct slice address, raft_proposal_fn *done, void *arg);
 /* "" while unknown. */
 const char *raft_driver_leader_address(const struct raft_driver *d);
 void raft_driver_status(const struct raft_driver *d, struct raft_status *ret_status);
 /* Leader: the follower has answered within the last election timeout. */
 bool raft_driver_hears(const struct raft_driver *d, uint32_t id);
+/* Leader: most voters, this node among them and `without` not, have answered within `ms`. */
+bool raft_driver_most_answer(const struct raft_driver *d, uint32_t without, uint64_t ms);
+/* "" for a stranger. */
 const char *raft_driver_peer_address(const struct raft_driver *d, uint32_t id);
 
 /* A checkpoint at an applied index is durable: forget the log behind the older of the two kept. */

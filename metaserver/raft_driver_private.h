@@ -15,6 +15,7 @@ enum {
     SNAPSHOT_PIECE_SIZE = 1 << 20,
     SNAPSHOT_PIECE_MS = 5000, /* for one piece */
     SERVED_MAX = 3,           /* checkpoints that others fetch at a time */
+    STRANGERS_MAX = 8,
 };
 
 /* One write that raft asked for. */
@@ -49,10 +50,13 @@ struct waiting_read {
     void *arg;
 };
 
+/* A member, or a stranger: one who wrote without being in our configuration. */
 struct meta_peer {
     uint32_t id;
     char *address;
     struct rpc_peer *rpc; /* NULL for ourselves */
+    bool is_member;
+    uint64_t heard; /* grows with each message of a stranger: the one silent longest gives way */
 };
 
 struct snapshot_fetch_state;
@@ -68,9 +72,9 @@ struct served_checkpoint {
 struct raft_driver {
     struct raft_driver_options options;
     struct raft *raft;
-    struct raft_config config; /* the peers it was started with, fixed so far */
-    struct meta_peer peers[RAFT_MEMBERS_MAX];
+    struct meta_peer peers[RAFT_MEMBERS_MAX + STRANGERS_MAX];
     unsigned peer_count;
+    uint64_t stranger_count; /* messages of strangers so far */
     struct loop_timer timer;
     struct loop_defer defer;
     struct work_pool *writer; /* one thread: the log */
@@ -140,15 +144,24 @@ __attribute__((noreturn)) void raft_driver_die(const char *what, int status);
 /* raft_transport.c */
 void raft_driver_send(struct raft_driver *d, const struct raft_messages *messages);
 /* Decodes into a message whose entries are put into `ret_entries` (to be released by
- * raft_driver_release_entries). */
+ * raft_driver_release_entries). *ret_address lies in `body`. */
 int raft_driver_decode(struct slice body, unsigned version, struct raft_message *ret_message,
-                       struct raft_entry **ret_entries);
+                       struct raft_entry **ret_entries, struct slice *ret_address);
 void raft_driver_release_entries(struct raft_entry *entries, unsigned count);
 
 /* raft_serve.c: closes what nobody asks for, or all that is not in use */
 void raft_serve_close(struct raft_driver *d, bool all);
+/* raft_peers.c: connections to members and strangers */
+void raft_peers_follow(struct raft_driver *d); /* the configuration changed */
+/* A message came from `id`, which says that it is found at `address`. */
+void raft_peers_learn(struct raft_driver *d, uint32_t id, struct slice address);
+void raft_peers_release(struct raft_driver *d);
+/* NULL: unknown, or ourselves. */
+struct rpc_peer *raft_peers_find(const struct raft_driver *d, uint32_t id);
 
 /* raft_fetch.c */
+/* Whom a checkpoint is being fetched from, 0 = nobody. */
+uint32_t raft_fetch_from(const struct raft_driver *d);
 void raft_fetch_start(struct raft_driver *d, uint32_t from, uint64_t index, uint64_t term);
 void raft_fetch_cancel(struct raft_driver *d);
 

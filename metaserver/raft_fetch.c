@@ -30,7 +30,8 @@ struct snapshot_fetch_state {
     uint64_t progress_ms, begun_ms;
     unsigned resume_count;
     struct checkpoint_receiver *receiver;
-    uint64_t call; /* of the rpc under way; 0 = none */
+    uint64_t call;             /* of the rpc under way; 0 = none */
+    struct raft_config config; /* that the checkpoint holds */
     struct work work;
     struct buf *piece;
     uint32_t piece_size;
@@ -70,10 +71,11 @@ static void fetch_installed(struct snapshot_fetch_state *f)
 {
     struct raft_driver *d = f->driver;
     struct raft_event event = raft_driver_event(RAFT_EV_SNAPSHOT_INSTALLED);
+    struct raft_config config = f->config;
     d->options.ops->install(d->options.arg, f->id.index, f->id.term);
     event.snapshot.index = f->id.index;
     event.snapshot.term = f->id.term;
-    event.snapshot.config = &d->config;
+    event.snapshot.config = &config;
     raft_driver_set_applied(d, f->id.index);
     d->fetch = NULL;
     d->fetch_pause_ms = 0;
@@ -105,7 +107,7 @@ static void piece_run(struct work *work)
     const struct raft_driver_options *o = &f->driver->options;
     if (f->status == -ERR_EXISTS || (f->is_last && f->status == 0)) {
         f->is_last = true;
-        f->status = o->ops->load(o->arg, f->id.index, f->id.term, &f->why);
+        f->status = o->ops->load(o->arg, f->id.index, f->id.term, &f->config, &f->why);
     }
 }
 
@@ -201,6 +203,11 @@ static void ask_piece(void *arg)
     bytes_release(&body);
 }
 
+uint32_t raft_fetch_from(const struct raft_driver *d)
+{
+    return d->fetch ? d->fetch->from : 0;
+}
+
 void raft_fetch_start(struct raft_driver *d, uint32_t from, uint64_t index, uint64_t term)
 {
     CHECK(d->fetch == NULL);
@@ -220,6 +227,7 @@ void raft_fetch_start(struct raft_driver *d, uint32_t from, uint64_t index, uint
         return;
     }
     struct rpc_peer_options options = {.address = address,
+                                       .source = o->source,
                                        .identity = o->identity,
                                        .table_version = o->table_version,
                                        .arg = o->arg,

@@ -7,7 +7,7 @@
 #include "common/wire/codec.h"
 #include "metaserver/raft_driver_private.h"
 
-static void encode_message(const struct raft_message *m, struct bytes *out)
+static void encode_message(const struct raft_message *m, const char *address, struct bytes *out)
 {
     struct rec_log_entry *entries = calloc(m->entry_count + 1, sizeof *entries);
     CHECK(entries != NULL);
@@ -31,6 +31,8 @@ static void encode_message(const struct raft_message *m, struct bytes *out)
         .rejected = m->rejected,
         .transfer = m->transfer,
         .entries = {.count = m->entry_count, .items = entries},
+        .join = m->join,
+        .address = slice_str(address),
     };
     encode_raft_message(out, &wire);
     free(entries);
@@ -39,17 +41,17 @@ static void encode_message(const struct raft_message *m, struct bytes *out)
 void raft_driver_send(struct raft_driver *d, const struct raft_messages *messages)
 {
     struct bytes body = {0};
+    const char *own = raft_driver_peer_address(d, d->options.self);
     for (unsigned i = 0; i < messages->count; i++) {
         const struct raft_message *m = &messages->messages[i];
-        for (unsigned j = 0; j < d->peer_count; j++) {
-            if (d->peers[j].id != m->to || !d->peers[j].rpc)
-                continue;
-            bytes_clear(&body);
-            encode_message(m, &body);
-            struct rpc_call_options call = {.code = MSG_raft_message, .body = bytes_slice(&body)};
-            /* Not delivered is like lost on the way: raft sends again. */
-            (void)rpc_peer_send(d->peers[j].rpc, &call);
-        }
+        struct rpc_peer *to = raft_peers_find(d, m->to);
+        if (!to)
+            continue;
+        bytes_clear(&body);
+        encode_message(m, own[0] ? own : d->options.address, &body);
+        struct rpc_call_options call = {.code = MSG_raft_message, .body = bytes_slice(&body)};
+        /* Not delivered is like lost on the way: raft sends again. */
+        (void)rpc_peer_send(to, &call);
     }
     bytes_release(&body);
 }
@@ -86,7 +88,7 @@ static struct raft_entry *decode_entries(const struct msg_raft_message *wire)
 }
 
 int raft_driver_decode(struct slice body, unsigned version, struct raft_message *ret_message,
-                       struct raft_entry **ret_entries)
+                       struct raft_entry **ret_entries, struct slice *ret_address)
 {
     struct msg_raft_message wire;
     int status = decode_raft_message(body, version, &wire);
@@ -110,10 +112,12 @@ int raft_driver_decode(struct slice body, unsigned version, struct raft_message 
         .sent_ms = wire.sent_ms,
         .rejected = wire.rejected != 0,
         .transfer = wire.transfer != 0,
+        .join = wire.join,
         .entries = entries,
         .entry_count = wire.entries.count,
     };
     *ret_entries = entries;
+    *ret_address = wire.address;
     return 0;
 }
 
@@ -122,10 +126,13 @@ void raft_driver_on_message(struct raft_driver *d, struct rpc_request *take_requ
     struct raft_event event = raft_driver_event(RAFT_EV_RECV);
     struct raft_message message;
     struct raft_entry *entries = NULL;
-    int status = raft_driver_decode(take_request->body, take_request->version, &message, &entries);
+    struct slice address;
+    int status =
+        raft_driver_decode(take_request->body, take_request->version, &message, &entries, &address);
     if (status == 0 && message.from != take_request->remote->identity.node)
         status = -ERR_PROTOCOL; /* nobody speaks for another node */
     if (status == 0) {
+        raft_peers_learn(d, message.from, address);
         event.recv = &message;
         status = raft_driver_step(d, &event);
         raft_driver_release_entries(entries, message.entry_count);

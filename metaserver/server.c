@@ -239,6 +239,9 @@ static void dispatch_leader(struct metaserver *m, struct rpc_request *take_reque
     case MSG_meta_transfer:
         member_on_transfer(m, take_request);
         return;
+    case MSG_meta_change:
+        member_on_change(m, take_request);
+        return;
     case MSG_session_alive:
         sessions_on_alive(m, take_request);
         return;
@@ -270,6 +273,18 @@ void meta_dispatch(void *arg, struct rpc_request *take_request)
 {
     struct metaserver *m = arg;
     uint8_t role = take_request->remote->identity.role;
+    if (take_request->code == MSG_standing) {
+        founding_on_request(m, take_request);
+        return;
+    }
+    if (!m->driver) { /* raft has not started */
+        if (take_request->code == MSG_raft_message || take_request->code == MSG_meta_space)
+            rpc_request_drop(take_request);
+        else
+            rpc_reply_error(take_request, -ERR_NOT_LEADER,
+                            "it waits for the other first metaservers of its cluster", "");
+        return;
+    }
     if (take_request->code == MSG_raft_message || take_request->code == MSG_snapshot_fetch ||
         take_request->code == MSG_meta_space) {
         if (role != ROLE_META)

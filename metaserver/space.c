@@ -42,7 +42,7 @@ struct space {
     uint64_t bytes_free; /* without what the ballast shall have */
     uint64_t look_at_ms;
     enum level level;
-    struct space_peer peers[RAFT_VOTERS_MAX];
+    struct space_peer peers[RAFT_MEMBERS_MAX]; /* those heard last, members or not any more */
     uint64_t hand_over_at_ms, low_since_ms;
 };
 
@@ -134,7 +134,7 @@ static void change(struct space *s, enum level level)
 
 static enum level level_of(const struct space *s, uint32_t id)
 {
-    for (unsigned i = 0; i < RAFT_VOTERS_MAX; i++)
+    for (unsigned i = 0; i < RAFT_MEMBERS_MAX; i++)
         if (s->peers[i].id == id && s->peers[i].heard_ms + PEER_FRESH_MS >= loop_now_ms())
             return s->peers[i].level;
     return LEVEL_COUNT; /* not heard */
@@ -144,9 +144,11 @@ static enum level level_of(const struct space *s, uint32_t id)
 static uint32_t find_successor(const struct space *s)
 {
     const struct metaserver *m = s->m;
-    for (unsigned i = 0; i < m->peer_count; i++) {
-        uint32_t id = m->peers[i].id;
-        if (id != m->options.id && level_of(s, id) == LEVEL_OK && raft_driver_hears(m->driver, id))
+    const struct raft_config *config = raft_driver_config(m->driver);
+    for (unsigned i = 0; i < config->count; i++) {
+        uint32_t id = config->servers[i].id;
+        if (config->servers[i].voter && id != m->options.id && level_of(s, id) == LEVEL_OK &&
+            raft_driver_hears(m->driver, id))
             return id;
     }
     return 0;
@@ -188,17 +190,25 @@ void space_tick(struct metaserver *m)
     s->is_running = work_submit(s->pool, &s->work) == 0;
 }
 
+static struct space_peer *place_of(struct space *s, uint32_t id)
+{
+    struct space_peer *oldest = &s->peers[0];
+    for (unsigned i = 0; i < RAFT_MEMBERS_MAX; i++) {
+        if (s->peers[i].id == id)
+            return &s->peers[i];
+        if (s->peers[i].heard_ms < oldest->heard_ms)
+            oldest = &s->peers[i];
+    }
+    return oldest;
+}
+
 void space_on_told(struct metaserver *m, struct rpc_request *take_request)
 {
     struct msg_meta_space said;
-    struct space_peer *place = NULL;
     if (decode_meta_space(take_request->body, take_request->version, &said) == 0 &&
         said.node == take_request->remote->identity.node && said.level < LEVEL_COUNT)
-        for (unsigned i = 0; i < RAFT_VOTERS_MAX && !place; i++)
-            if (m->space->peers[i].id == said.node || m->space->peers[i].id == 0)
-                place = &m->space->peers[i];
-    if (place)
-        *place = (struct space_peer){said.node, (enum level)said.level, loop_now_ms()};
+        *place_of(m->space, said.node) =
+            (struct space_peer){said.node, (enum level)said.level, loop_now_ms()};
     rpc_request_drop(take_request);
 }
 
@@ -228,15 +238,18 @@ static enum level limit_of(uint16_t code)
 static enum level level_of_cluster(const struct space *s)
 {
     const struct metaserver *m = s->m;
+    const struct raft_config *config = raft_driver_config(m->driver);
     unsigned count[LEVEL_COUNT] = {0}, with_room = 0;
-    for (unsigned i = 0; i < m->peer_count; i++) {
-        uint32_t id = m->peers[i].id;
+    for (unsigned i = 0; i < config->count; i++) {
+        uint32_t id = config->servers[i].id;
+        if (!config->servers[i].voter)
+            continue;
         enum level level = id == m->options.id ? s->level : level_of(s, id);
         count[level == LEVEL_COUNT ? LEVEL_OK : level]++;
     }
     for (unsigned level = LEVEL_OK; level < LEVEL_COUNT; level++) {
         with_room += count[level];
-        if (with_room > m->peer_count / 2)
+        if (with_room > raft_config_voters(config) / 2)
             return (enum level)level > s->level ? (enum level)level : s->level;
     }
     return LEVEL_NONE;

@@ -135,9 +135,50 @@ static int consume(void *arg, struct slice piece)
     return fs_load_add(arg, piece);
 }
 
+/* Checkpoints of earlier versions hold none: the cluster had its first members then. */
+static int take_config(const struct metaserver *m, struct slice bytes,
+                       struct raft_config *ret_config, struct err_text *why)
+{
+    if (bytes.size == 0) {
+        *ret_config = m->standing.first;
+        return 0;
+    }
+    int status = raft_config_decode(bytes, ret_config);
+    return status == 0 ? 0
+                       : err_set((enum err) - status, why,
+                                 "the list of metaservers in the checkpoint cannot be read");
+}
+
+struct peek {
+    const struct metaserver *m;
+    struct raft_config *config;
+    struct err_text *why;
+    bool is_good;
+};
+
+static int peek_piece(void *arg, struct slice piece)
+{
+    struct peek *p = arg;
+    struct slice config;
+    int status = fs_load_peek_config(piece, &config);
+    if (status == 0)
+        status = take_config(p->m, config, p->config, p->why);
+    p->is_good = status == 0;
+    return status == 0 ? -ERR_CANCELLED : status; /* the rest does not matter */
+}
+
+/* The configuration that a checkpoint holds, when the state itself is there already. */
+static int peek_config(struct metaserver *m, struct checkpoint_id id,
+                       struct raft_config *ret_config, struct err_text *why)
+{
+    struct peek peek = {m, ret_config, why, false};
+    int status = checkpoint_store_load(m->checkpoints, id, peek_piece, &peek, why);
+    return peek.is_good ? 0 : status;
+}
+
 /* Fills the database in `folder` from the checkpoint. */
 static int fill(struct metaserver *m, const char *folder, struct checkpoint_id id,
-                struct err_text *why)
+                struct raft_config *ret_config, struct err_text *why)
 {
     struct kv *kv;
     struct fs_load *load;
@@ -154,17 +195,20 @@ static int fill(struct metaserver *m, const char *folder, struct checkpoint_id i
         if (status == 0 && ended != 0)
             status = err_set(ERR_CORRUPT, why, "the checkpoint does not hold a whole state");
     }
+    if (status == 0)
+        status = take_config(m, bytes_slice(&config), ret_config, why);
     kv->ops->destroy(kv);
     bytes_release(&config);
     return status;
 }
 
-int meta_fill_database(struct metaserver *m, struct checkpoint_id id, struct err_text *why)
+int meta_fill_database(struct metaserver *m, struct checkpoint_id id,
+                       struct raft_config *ret_config, struct err_text *why)
 {
     char fresh[PATH_SIZE];
     path_of(m, fresh, "database.new");
     remove_folder(fresh);
-    int status = fill(m, fresh, id, why);
+    int status = fill(m, fresh, id, ret_config, why);
     if (status == 0)
         return 0;
     log_error("checkpoint.bad", "index=%llu error=%s why=\"%s\"", (unsigned long long)id.index,
@@ -194,7 +238,7 @@ static int build_anew(struct metaserver *m, struct err_text *why)
     int status = -ERR_NO_ENTRY;
     remove_folder(m->database); /* not to be trusted, and the new one needs the room */
     for (unsigned i = 0; i < count && status != 0; i++) {
-        status = meta_fill_database(m, infos[i].id, why);
+        status = meta_fill_database(m, infos[i].id, &m->config, why);
         if (status == 0)
             status = meta_swap_database(m, why);
         if (status == 0)
@@ -243,10 +287,13 @@ static int open_database(struct metaserver *m, struct err_text *why)
     char mark[MARK_SIZE];
     int status = -ERR_CORRUPT;
     bool trusted = may_trust(m);
+    m->config = m->standing.first; /* without a checkpoint */
     if (trusted) {
         if (checkpoint_store_list(m->checkpoints, infos) > 0)
             m->checkpoint = infos[0].id;
-        status = open_state(m, why);
+        status = m->checkpoint.index ? peek_config(m, m->checkpoint, &m->config, why) : 0;
+        if (status == 0)
+            status = open_state(m, why);
         if (status == 0 && check_log_end(m, why) != 0)
             return -ERR_FAULTY_LOG;
         if (status == 0 && !fits(m))
@@ -257,6 +304,7 @@ static int open_database(struct metaserver *m, struct err_text *why)
     if (status != 0) {
         log_warn("database.rebuild", "trusted=%d: from checkpoint and log", trusted);
         m->checkpoint = (struct checkpoint_id){0, 0};
+        m->config = m->standing.first;
         status = build_anew(m, why);
     }
     make_mark(m, "open", mark);
@@ -267,10 +315,9 @@ static int open_database(struct metaserver *m, struct err_text *why)
 
 /* ---- life ---- */
 
-/* Nothing there, or what is left of a first start that was killed: the log is made before all else,
- * and log_store_open refuses one that was ever used. The empty mount point of a log on a disk of
- * its own is not taken for that, because database and checkpoints are beside it. */
-static bool is_new(const char *path)
+/* Nothing there, or what is left of a first start that was killed before its standing was stored:
+ * that comes before all else. */
+static bool is_new_folder(const char *path)
 {
     DIR *folder = opendir(path);
     unsigned names = 0;
@@ -278,9 +325,33 @@ static bool is_new(const char *path)
         return errno == ENOENT;
     for (struct dirent *e; (e = readdir(folder));)
         names += strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0 &&
-                 strcmp(e->d_name, "log") != 0;
+                 !standing_is_unfinished(e->d_name);
     (void)closedir(folder);
     return names == 0;
+}
+
+int meta_store_standing(struct metaserver *m)
+{
+    return standing_store(m->options.data, &m->cluster, (uint32_t)m->options.id, &m->standing);
+}
+
+/* Before anything else is made: a folder without it, but not empty, is of an earlier version, and
+ * that had all its metaservers in the option. */
+static int open_standing(struct metaserver *m, bool is_new, struct err_text *why)
+{
+    int status = is_new ? -ERR_NO_ENTRY
+                        : standing_load(m->options.data, &m->cluster, (uint32_t)m->options.id,
+                                        &m->standing, why);
+    if (status != -ERR_NO_ENTRY)
+        return status;
+    m->standing = (struct standing){.state = is_new ? STANDING_NEW : STANDING_MEMBER,
+                                    .life = random_u64() | 1};
+    if (!is_new)
+        m->standing.first = m->peers;
+    status = meta_store_standing(m);
+    return status == 0 ? 0
+                       : err_set((enum err) - status, why, "cannot write in %.180s: %s",
+                                 m->options.data, err_text(status));
 }
 
 int meta_open(struct metaserver *m, struct err_text *why)
@@ -288,16 +359,26 @@ int meta_open(struct metaserver *m, struct err_text *why)
     struct log_store_options log_options;
     char path[PATH_SIZE];
     log_store_options_defaults(&log_options);
-    log_options.create = is_new(m->options.data);
-    if (log_options.create && mkdir(m->options.data, 0750) != 0 && errno != EEXIST)
+    bool is_new = is_new_folder(m->options.data);
+    if (is_new && mkdir(m->options.data, 0750) != 0 && errno != EEXIST)
         return err_set(ERR_IO, why, "cannot make the data folder %.160s: %s", m->options.data,
                        strerror(errno));
+    int status = open_standing(m, is_new, why);
+    if (status != 0)
+        return status;
+    log_options.create = m->standing.state == STANDING_NEW;
+    if (log_options.create && !m->options.join &&
+        !raft_config_find(&m->peers, (uint32_t)m->options.id))
+        return err_set(ERR_CONFIG, why,
+                       "peers does not name this node (id = %llu); one that is to be added to a "
+                       "cluster needs join = yes",
+                       (unsigned long long)m->options.id);
     path_of(m, path, "database");
     m->database = strdup(path);
     CHECK(m->database != NULL);
     path_of(m, path, "log");
-    int status = log_store_open(path, &m->cluster, (uint32_t)m->options.id, &log_options, &m->log,
-                                &m->recovery, why);
+    status = log_store_open(path, &m->cluster, (uint32_t)m->options.id, &log_options, &m->log,
+                            &m->recovery, why);
     if (status != 0)
         return status;
     if (m->recovery.verdict == LOG_FAULTY)
@@ -340,30 +421,42 @@ void meta_close(struct metaserver *m, bool is_clean)
     free(m->database);
 }
 
+/* "ID=host:port". */
+static bool parse_peer(const char *word, uint32_t *ret_id, const char **ret_address)
+{
+    const char *equals = strchr(word, '=');
+    char *end = NULL;
+    unsigned long id = strtoul(word, &end, 10);
+    if (!equals || end != equals || id == 0 || id > 1000 || !equals[1])
+        return false;
+    *ret_id = (uint32_t)id;
+    *ret_address = equals + 1;
+    return true;
+}
+
 int meta_parse_peers(struct metaserver *m, struct err_text *why)
 {
-    bool self = false;
-    m->peer_text = strdup(m->options.peers);
-    CHECK(m->peer_text != NULL);
-    char *rest = m->peer_text;
-    for (char *word; (word = strsep(&rest, ",")) != NULL && *word;) {
-        char *equals = strchr(word, '=');
-        char *end = NULL;
-        unsigned long id = strtoul(word, &end, 10);
-        if (!equals || end != equals || id == 0 || id > 1000 || m->peer_count == RAFT_VOTERS_MAX)
-            return err_set(ERR_CONFIG, why,
-                           "peers: '%.100s' is not ID=host:port (at most %d of them)", word,
-                           RAFT_VOTERS_MAX);
-        m->peers[m->peer_count++] = (struct raft_driver_peer){(uint32_t)id, equals + 1};
-        self |= id == m->options.id;
+    uint32_t self = (uint32_t)m->options.id;
+    char *text = strdup(m->options.peers), *rest = text;
+    int status = 0;
+    CHECK(text != NULL);
+    for (char *word; status == 0 && (word = strsep(&rest, ",")) != NULL && *word;) {
+        uint32_t id;
+        const char *address;
+        if (!parse_peer(word, &id, &address) || m->peers.count == RAFT_VOTERS_MAX ||
+            raft_config_add(&m->peers, id, true, slice_str(address)) != 0)
+            status =
+                err_set(ERR_CONFIG, why, "peers: '%.100s' is not ID=host:port (at most %d of them)",
+                        word, RAFT_VOTERS_MAX);
     }
-    if (m->peer_count == 0) {
-        m->peers[m->peer_count++] =
-            (struct raft_driver_peer){(uint32_t)m->options.id, m->options.listen};
-        self = true;
-    }
-    if (!self)
-        return err_set(ERR_CONFIG, why, "peers does not name this node (id = %llu)",
-                       (unsigned long long)m->options.id);
-    return 0;
+    free(text);
+    if (status == 0 && m->peers.count == 0 &&
+        raft_config_add(&m->peers, self, true, slice_str(m->options.listen)) != 0)
+        status = err_set(ERR_CONFIG, why, "listen = %.100s is too long", m->options.listen);
+    const struct raft_server *own = raft_config_find(&m->peers, self);
+    struct slice address =
+        own ? slice_of(own->address, own->address_size) : slice_str(m->options.listen);
+    (void)snprintf(m->address, sizeof m->address, "%.*s", (int)address.size,
+                   (const char *)address.data);
+    return status;
 }

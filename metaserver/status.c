@@ -5,28 +5,32 @@
 #include "metaserver/cluster/summary.h"
 #include "metaserver/metaserver.h"
 
-uint32_t status_fill_metas(struct metaserver *m, struct rec_meta_status ret[RAFT_VOTERS_MAX],
+uint32_t status_fill_metas(struct metaserver *m, struct rec_meta_status ret[RAFT_MEMBERS_MAX],
                            uint64_t *ret_commit)
 {
+    const struct raft_config *config = raft_driver_config(m->driver);
     struct raft_status status;
-    uint32_t count = 0;
     raft_driver_status(m->driver, &status);
     *ret_commit = status.commit_index;
-    for (unsigned i = 0; i < m->peer_count; i++) {
-        struct rec_meta_status *row = &ret[count++];
-        bool is_self = m->peers[i].id == m->options.id;
-        *row = (struct rec_meta_status){.node = m->peers[i].id,
-                                        .address = slice_str(m->peers[i].address),
-                                        .up = is_self,
-                                        .match_index = is_self ? status.last_index : 0};
+    for (unsigned i = 0; i < config->count; i++) {
+        const struct raft_server *server = &config->servers[i];
+        bool is_self = server->id == m->options.id;
+        ret[i] =
+            (struct rec_meta_status){.node = server->id,
+                                     .address = slice_of(server->address, server->address_size),
+                                     .up = is_self,
+                                     .voter = server->voter,
+                                     .joining = is_self && status.joining,
+                                     .match_index = is_self ? status.last_index : 0};
         for (unsigned j = 0; j < status.peer_count; j++) {
-            if (status.peers[j].id != m->peers[i].id || is_self)
+            if (status.peers[j].id != server->id || is_self)
                 continue;
-            row->match_index = status.peers[j].match_index;
-            row->up = raft_driver_hears(m->driver, m->peers[i].id);
+            ret[i].match_index = status.peers[j].match_index;
+            ret[i].joining = status.peers[j].joining;
+            ret[i].up = raft_driver_hears(m->driver, server->id);
         }
     }
-    return count;
+    return config->count;
 }
 
 static void fill_target(struct metaserver *m, const struct target *t, struct rec_target_status *ret)
@@ -56,7 +60,7 @@ static void fill_target(struct metaserver *m, const struct target *t, struct rec
 void status_answer(struct metaserver *m, struct rpc_request *take_request)
 {
     const struct shard_table *t = fs_shard_table(m->fs);
-    struct rec_meta_status metas[RAFT_VOTERS_MAX];
+    struct rec_meta_status metas[RAFT_MEMBERS_MAX];
     struct rec_target_status *targets = calloc(t->target_count + 1, sizeof *targets);
     struct cluster_summary summary = cluster_summarize(t);
     struct checkpoint_figures checkpoint;

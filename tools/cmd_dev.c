@@ -133,9 +133,9 @@ static int make(const struct arguments *a, const char *folder, struct dev_cluste
 
 static int start_kind(const struct dev_cluster *c, enum dev_kind kind, unsigned count)
 {
-    for (unsigned i = 1; i <= count; i++) {
+    for (unsigned i = 0; i < count; i++) {
         struct err_text why = {""};
-        int status = dev_daemon_start(c, (struct dev_daemon){kind, i}, &why);
+        int status = dev_daemon_start(c, dev_daemon_at(c, kind, i), &why);
         if (status != 0)
             return complain_text((enum exit_code)exit_of(status), "%s", why.text);
     }
@@ -237,8 +237,8 @@ int command_dev_down(const struct arguments *a)
     for (unsigned i = 1; i <= c.chunk_count; i++)
         worst =
             (code = stop_one(&c, (struct dev_daemon){DEV_CHUNK, i})) != EXIT_GOOD ? code : worst;
-    for (unsigned i = 1; i <= c.meta_count; i++)
-        worst = (code = stop_one(&c, (struct dev_daemon){DEV_META, i})) != EXIT_GOOD ? code : worst;
+    for (unsigned i = 0; i < c.meta_count; i++)
+        worst = (code = stop_one(&c, dev_daemon_at(&c, DEV_META, i))) != EXIT_GOOD ? code : worst;
     if (worst == EXIT_GOOD)
         (void)printf("stopped; its data stays in %s\n", c.folder);
     return worst;
@@ -262,9 +262,10 @@ static int kill_one(const struct dev_cluster *c, struct dev_daemon d)
 static int kill_all(const struct dev_cluster *c)
 {
     for (int pass = 0; pass < 2; pass++) {
-        for (unsigned i = 1; i <= c->meta_count + c->chunk_count; i++) {
-            struct dev_daemon d = {i <= c->meta_count ? DEV_META : DEV_CHUNK,
-                                   i <= c->meta_count ? i : i - c->meta_count};
+        for (unsigned i = 0; i < c->meta_count + c->chunk_count; i++) {
+            struct dev_daemon d = i < c->meta_count
+                                      ? dev_daemon_at(c, DEV_META, i)
+                                      : dev_daemon_at(c, DEV_CHUNK, i - c->meta_count);
             pid_t pid = dev_daemon_pid(c, d);
             if (pass == 0 && pid > 0)
                 (void)kill(pid, SIGKILL);
@@ -334,8 +335,8 @@ int command_dev_status(const struct arguments *a)
     text_table_row(&table, head);
     unsigned counts[] = {c.meta_count, c.chunk_count, c.mount[0] ? 1 : 0};
     for (int kind = DEV_META; kind <= DEV_MOUNT; kind++) {
-        for (unsigned i = 1; i <= counts[kind]; i++) {
-            struct dev_daemon d = {(enum dev_kind)kind, i};
+        for (unsigned i = 0; i < counts[kind]; i++) {
+            struct dev_daemon d = dev_daemon_at(&c, (enum dev_kind)kind, i);
             char name[DEV_NAME_MAX], pid[32], address[TABLE_CELL_MAX];
             pid_t running = dev_daemon_pid(&c, d);
             dev_daemon_name(d, name);

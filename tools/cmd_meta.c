@@ -24,6 +24,12 @@ static const char *role_name(uint8_t role)
     return role <= MEMBER_LEADER ? names[role] : "?";
 }
 
+/* A learner follows, and decides nothing; so does one that lost its past, until it caught up. */
+static const char *role_of(const struct member *m)
+{
+    return m->is_joining ? "joining" : m->is_voter ? role_name(m->said.role) : "learner";
+}
+
 /* ---- ls ---- */
 
 /* Entries that the leader has committed and this one has not applied; false when unknown. */
@@ -39,8 +45,8 @@ static bool lag_of(const struct members *all, const struct member *m, uint64_t *
 static json_t *member_json(const struct members *all, const struct member *m)
 {
     uint64_t lag;
-    json_t *row =
-        json_pack("{s:i s:s s:b}", "id", (int)m->node, "address", m->address, "up", m->status == 0);
+    json_t *row = json_pack("{s:i s:s s:b s:b}", "id", (int)m->node, "address", m->address, "up",
+                            m->status == 0, "voter", m->is_voter);
     bool has_lag = lag_of(all, m, &lag);
     json_object_set_new(row, "match_index",
                         all->leader ? json_of_number(m->match_index) : json_null());
@@ -50,7 +56,7 @@ static json_t *member_json(const struct members *all, const struct member *m)
         return row;
     }
     const struct msg_meta_member_r *s = &m->said;
-    json_object_set_new(row, "role", json_string(role_name(s->role)));
+    json_object_set_new(row, "role", json_string(role_of(m)));
     json_object_set_new(row, "term", json_of_number(s->term));
     json_object_set_new(row, "applied_index", json_of_number(s->applied_index));
     json_object_set_new(row, "last_index", json_of_number(s->last_index));
@@ -101,15 +107,9 @@ static void print_members(const struct members *all)
             if (m->said.checkpoint_error.size)
                 (void)snprintf(age, sizeof age, "FAILED");
         }
-        const char *row[COLUMNS] = {id,
-                                    m->address,
-                                    up ? "yes" : "no",
-                                    up ? role_name(m->said.role) : "-",
-                                    match,
-                                    applied,
-                                    lag,
-                                    checkpoint,
-                                    age};
+        const char *row[COLUMNS] = {
+            id,         m->address, up ? "yes" : "no", up ? role_of(m) : "-", match, applied, lag,
+            checkpoint, age};
         text_table_row(&table, row);
     }
     text_table_print(&table);

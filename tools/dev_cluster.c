@@ -20,6 +20,8 @@
     X(cluster, copies, NUMBER, "2", 1, 5, "copies of every chunk")   \
     X(cluster, meta, NUMBER, "3", 1, DEV_META_MAX, "metaservers")    \
     X(cluster, chunk, NUMBER, "4", 1, DEV_CHUNK_MAX, "chunkservers") \
+    X(cluster, metas, TEXT, "", 0, 0, "their numbers and ports")     \
+    X(cluster, meta_last, NUMBER, "0", 0, 1000, "highest number")    \
     X(cluster, meta_port, NUMBER, "7001", 1, 65000, "port of m1")    \
     X(cluster, chunk_port, NUMBER, "7101", 1, 65000, "port of c1")   \
     X(cluster, mount, TEXT, "", 0, 0, "mount point")
@@ -63,15 +65,46 @@ static void path_in(const struct dev_cluster *c, char ret_path[DEV_PATH_MAX + 64
 
 static int save(const struct dev_cluster *c, struct err_text *why)
 {
-    char path[DEV_PATH_MAX + 64], text[DEV_PATH_MAX + 512], uuid[UUID_TEXT_SIZE];
+    char path[DEV_PATH_MAX + 64], text[DEV_PATH_MAX + 1024], uuid[UUID_TEXT_SIZE];
+    char metas[DEV_META_MAX * 16] = "";
+    for (unsigned i = 0, at = 0; i < c->meta_count; i++)
+        at += (unsigned)snprintf(metas + at, sizeof metas - at, "%s%u:%u", i ? " " : "",
+                                 c->metas[i].number, c->metas[i].port);
     uuid_format(&c->uuid, uuid);
     (void)snprintf(text, sizeof text,
                    "; made by `cairn dev up`\n[cluster]\nuuid = %s\ncopies = %u\nmeta = %u\n"
-                   "chunk = %u\nmeta_port = %u\nchunk_port = %u\nmount = %s\n",
-                   uuid, c->copies, c->meta_count, c->chunk_count, c->meta_port, c->chunk_port,
-                   c->mount);
+                   "metas = %s\nmeta_last = %u\nchunk = %u\nmeta_port = %u\nchunk_port = %u\n"
+                   "mount = %s\n",
+                   uuid, c->copies, c->meta_count, metas, c->meta_last, c->chunk_count,
+                   c->meta_port, c->chunk_port, c->mount);
     path_in(c, path, "cluster.ini", "");
     return write_text(path, text, why);
+}
+
+/* Folders of earlier versions have no list: numbers and ports followed each other. */
+static void number_metas(struct dev_cluster *c)
+{
+    for (unsigned i = 0; i < c->meta_count; i++) {
+        c->metas[i].number = i + 1;
+        c->metas[i].port = c->meta_port + i;
+    }
+    c->meta_last = c->meta_count;
+}
+
+static bool parse_metas(struct dev_cluster *c, const char *text)
+{
+    for (unsigned i = 0; i < c->meta_count; i++) {
+        char *end;
+        c->metas[i].number = (unsigned)strtoul(text, &end, 10);
+        if (end == text || *end != ':' || c->metas[i].number == 0)
+            return false;
+        text = end + 1;
+        c->metas[i].port = (unsigned)strtoul(text, &end, 10);
+        if (end == text || c->metas[i].port == 0 || c->metas[i].port > 65535)
+            return false;
+        text = end + strspn(end, " ");
+    }
+    return *text == '\0';
 }
 
 int dev_cluster_load(const char *folder, struct dev_cluster *ret_cluster, struct err_text *why)
@@ -105,8 +138,14 @@ int dev_cluster_load(const char *folder, struct dev_cluster *ret_cluster, struct
         c.meta_port = (unsigned)values.meta_port;
         c.chunk_port = (unsigned)values.chunk_port;
         (void)snprintf(c.mount, sizeof c.mount, "%s", values.mount);
-        *ret_cluster = c;
+        number_metas(&c);
+        if (values.metas[0] && !parse_metas(&c, values.metas))
+            status = err_set(ERR_CONFIG, why, "%.180s: metas is malformed", path);
+        if (values.meta_last > c.meta_last)
+            c.meta_last = (unsigned)values.meta_last;
     }
+    if (status == 0)
+        *ret_cluster = c;
     conf_release(dev_table, DEV_TABLE_SIZE, &values);
     return status;
 }
@@ -150,22 +189,37 @@ static unsigned free_ports(unsigned first, unsigned count)
     return 0;
 }
 
-static int write_metaserver(const struct dev_cluster *c, unsigned number, struct err_text *why)
+/* The metaservers, each as prefix, number, '=' (both only when `numbered`) and address. */
+static void list_metas(const struct dev_cluster *c, bool numbered, const char *separator,
+                       char ret_text[DEV_META_MAX * 32])
+{
+    ret_text[0] = '\0';
+    for (unsigned i = 0, at = 0; i < c->meta_count; i++) {
+        char number[16] = "";
+        if (numbered)
+            (void)snprintf(number, sizeof number, "%u=", c->metas[i].number);
+        at += (unsigned)snprintf(ret_text + at, DEV_META_MAX * 32 - at, "%s%s127.0.0.1:%u",
+                                 i ? separator : "", number, c->metas[i].port);
+    }
+}
+
+static int write_metaserver(const struct dev_cluster *c, unsigned index, bool joins,
+                            struct err_text *why)
 {
     char folder[DEV_NAME_MAX], path[DEV_PATH_MAX + 64], text[2 * DEV_PATH_MAX + 1024];
-    char peers[DEV_META_MAX * 32] = "", uuid[UUID_TEXT_SIZE];
-    for (unsigned i = 0, at = 0; i < c->meta_count; i++)
-        at += (unsigned)snprintf(peers + at, sizeof peers - at, "%s%u=127.0.0.1:%u", i ? "," : "",
-                                 i + 1, c->meta_port + i);
+    char peers[DEV_META_MAX * 32], uuid[UUID_TEXT_SIZE];
+    unsigned number = c->metas[index].number;
+    list_metas(c, true, ",", peers);
     uuid_format(&c->uuid, uuid);
     dev_daemon_name((struct dev_daemon){DEV_META, number}, folder);
     path_in(c, path, folder, "");
     int status = make_folder(path, why);
     (void)snprintf(text, sizeof text,
                    "; made by `cairn dev up`; see cairn-metaserver --help\n[node]\nid = %u\n"
-                   "cluster = %s\ndata = %s/data\n[net]\nlisten = 127.0.0.1:%u\npeers = %s\n"
-                   "[cluster]\ncopies = %u\ninitial_targets = %u\ndown_out = 10s\n",
-                   number, uuid, path, c->meta_port + number - 1, peers, c->copies, c->chunk_count);
+                   "cluster = %s\ndata = %s/data\njoin = %s\n[net]\nlisten = 127.0.0.1:%u\n"
+                   "peers = %s\n[cluster]\ncopies = %u\ninitial_targets = %u\ndown_out = 10s\n",
+                   number, uuid, path, joins ? "yes" : "no", c->metas[index].port, peers, c->copies,
+                   c->chunk_count);
     path_in(c, path, folder, "metaserver.conf");
     return status != 0 ? status : write_text(path, text, why);
 }
@@ -173,10 +227,8 @@ static int write_metaserver(const struct dev_cluster *c, unsigned number, struct
 static int write_chunkserver(const struct dev_cluster *c, unsigned number, struct err_text *why)
 {
     char folder[DEV_NAME_MAX], path[DEV_PATH_MAX + 64], text[2 * DEV_PATH_MAX + 1024];
-    char metas[DEV_META_MAX * 32] = "", uuid[UUID_TEXT_SIZE];
-    for (unsigned i = 0, at = 0; i < c->meta_count; i++)
-        at += (unsigned)snprintf(metas + at, sizeof metas - at, "%s127.0.0.1:%u", i ? "," : "",
-                                 c->meta_port + i);
+    char metas[DEV_META_MAX * 32], uuid[UUID_TEXT_SIZE];
+    list_metas(c, false, ",", metas);
     uuid_format(&c->uuid, uuid);
     dev_daemon_name((struct dev_daemon){DEV_CHUNK, number}, folder);
     path_in(c, path, folder, "");
@@ -194,9 +246,9 @@ static int write_chunkserver(const struct dev_cluster *c, unsigned number, struc
 
 static int write_addresses(const struct dev_cluster *c, struct err_text *why)
 {
-    char path[DEV_PATH_MAX + 64], text[DEV_META_MAX * 32] = "";
-    for (unsigned i = 0, at = 0; i < c->meta_count; i++)
-        at += (unsigned)snprintf(text + at, sizeof text - at, "127.0.0.1:%u\n", c->meta_port + i);
+    char path[DEV_PATH_MAX + 64], metas[DEV_META_MAX * 32], text[DEV_META_MAX * 32 + 2];
+    list_metas(c, false, "\n", metas);
+    (void)snprintf(text, sizeof text, "%s\n", metas);
     path_in(c, path, "metaservers", "");
     return write_text(path, text, why);
 }
@@ -220,8 +272,9 @@ int dev_cluster_make(const char *folder, const struct dev_cluster *wanted,
     if (c.meta_port == 0 || c.chunk_port == 0)
         return err_set(ERR_ADDRESS_IN_USE, why,
                        "no free ports between 7001 and 32000 on 127.0.0.1");
-    for (unsigned i = 1; status == 0 && i <= c.meta_count; i++)
-        status = write_metaserver(&c, i, why);
+    number_metas(&c);
+    for (unsigned i = 0; status == 0 && i < c.meta_count; i++)
+        status = write_metaserver(&c, i, false, why);
     for (unsigned i = 1; status == 0 && i <= c.chunk_count; i++)
         status = write_chunkserver(&c, i, why);
     path_in(&c, path, "mount", "");
@@ -234,4 +287,85 @@ int dev_cluster_make(const char *folder, const struct dev_cluster *wanted,
     if (status == 0)
         *ret_cluster = c;
     return status;
+}
+
+/* ---- a metaserver more or less ---- */
+
+/* Replaces the line `key = ...` of a configuration; whatever a person changed besides stays. */
+static int replace_value(const struct dev_cluster *c, const char *folder, const char *file,
+                         const char *key, const char *value, struct err_text *why)
+{
+    char path[DEV_PATH_MAX + 64], text[16384], changed[sizeof text + DEV_META_MAX * 32];
+    path_in(c, path, folder, file);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t size = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    if (fd >= 0)
+        (void)close(fd);
+    if (size < 0)
+        return err_set(ERR_IO, why, "cannot read %.180s: %s", path, strerror(errno));
+    text[size] = '\0';
+    size_t at = 0, length = strlen(key);
+    for (char *line = text, *next; *line; line = next) {
+        next = line + strcspn(line, "\n");
+        next += *next == '\n';
+        bool is_it =
+            strncmp(line, key, length) == 0 && (line[length] == ' ' || line[length] == '=');
+        if (is_it)
+            at += (size_t)snprintf(changed + at, sizeof changed - at, "%s = %s\n", key, value);
+        else
+            at += (size_t)snprintf(changed + at, sizeof changed - at, "%.*s", (int)(next - line),
+                                   line);
+        if (at >= sizeof changed)
+            return err_set(ERR_LIMIT, why, "%.180s is too long", path);
+    }
+    changed[at] = '\0';
+    return write_text(path, changed, why);
+}
+
+/* Everybody's list, for the next start; those that run learn it from the leader. */
+static int write_lists(const struct dev_cluster *c, struct err_text *why)
+{
+    char peers[DEV_META_MAX * 32], metas[DEV_META_MAX * 32], name[DEV_NAME_MAX];
+    list_metas(c, true, ",", peers);
+    list_metas(c, false, ",", metas);
+    int status = write_addresses(c, why);
+    for (unsigned i = 0; status == 0 && i < c->meta_count; i++) {
+        dev_daemon_name(dev_daemon_at(c, DEV_META, i), name);
+        status = replace_value(c, name, "metaserver.conf", "peers", peers, why);
+    }
+    for (unsigned i = 0; status == 0 && i < c->chunk_count; i++) {
+        dev_daemon_name(dev_daemon_at(c, DEV_CHUNK, i), name);
+        status = replace_value(c, name, "chunkserver.conf", "metaservers", metas, why);
+    }
+    return status == 0 ? save(c, why) : status;
+}
+
+int dev_cluster_add_meta(struct dev_cluster *c, struct dev_daemon *ret_daemon, struct err_text *why)
+{
+    if (c->meta_count == DEV_META_MAX)
+        return err_set(ERR_LIMIT, why, "there are %u metaservers; a cluster has at most %d",
+                       c->meta_count, DEV_META_MAX);
+    unsigned number = c->meta_last + 1;
+    unsigned port = free_ports(c->meta_port + number - 1, 1);
+    if (port == 0)
+        return err_set(ERR_ADDRESS_IN_USE, why, "no free port on 127.0.0.1");
+    c->metas[c->meta_count].number = number;
+    c->metas[c->meta_count++].port = port;
+    c->meta_last = number;
+    int status = write_metaserver(c, c->meta_count - 1, true, why);
+    if (status == 0)
+        status = write_lists(c, why);
+    if (status == 0)
+        *ret_daemon = dev_daemon_at(c, DEV_META, c->meta_count - 1);
+    return status;
+}
+
+int dev_cluster_remove_meta(struct dev_cluster *c, unsigned number, struct err_text *why)
+{
+    unsigned kept = 0;
+    for (unsigned i = 0; i < c->meta_count; i++)
+        if (c->metas[i].number != number)
+            c->metas[kept++] = c->metas[i];
+    c->meta_count = kept;
+    return write_lists(c, why);
 }

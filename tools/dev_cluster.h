@@ -26,6 +26,10 @@ struct dev_cluster {
     struct uuid uuid;
     unsigned meta_count, chunk_count, copies;
     unsigned meta_port, chunk_port; /* of the first one; the others follow */
+    struct {
+        unsigned number, port;
+    } metas[DEV_META_MAX]; /* meta_count of them; numbers are never used again */
+    unsigned meta_last;    /* the highest number so far */
 };
 
 /* One daemon of it. number counts from 1; the mount is number 1. */
@@ -39,9 +43,18 @@ int dev_cluster_load(const char *folder, struct dev_cluster *ret_cluster, struct
 /* Makes the folder and its files with a new cluster id and free ports. */
 int dev_cluster_make(const char *folder, const struct dev_cluster *wanted,
                      struct dev_cluster *ret_cluster, struct err_text *why);
+/* Makes files for another metaserver, which is to join. -ERR_LIMIT, -ERR_ADDRESS_IN_USE, -ERR_IO.
+ */
+int dev_cluster_add_meta(struct dev_cluster *c, struct dev_daemon *ret_daemon,
+                         struct err_text *why);
+/* Forgets one; its folder stays. */
+int dev_cluster_remove_meta(struct dev_cluster *c, unsigned number, struct err_text *why);
 /* Remembers the mount point. */
 int dev_cluster_set_mount(struct dev_cluster *c, const char *mount, struct err_text *why);
 
+/* The index-th of its kind, from 0. */
+struct dev_daemon dev_daemon_at(const struct dev_cluster *c, enum dev_kind kind, unsigned index);
+unsigned dev_daemon_port(const struct dev_cluster *c, struct dev_daemon d); /* not of the mount */
 /* "m2", "c1", "mount" -> the daemon; -ERR_NO_ENTRY with the list of names. */
 int dev_daemon_parse(const struct dev_cluster *c, const char *name, struct dev_daemon *ret_daemon,
                      struct err_text *why);

@@ -38,8 +38,20 @@ void dev_daemon_address(const struct dev_cluster *c, struct dev_daemon d, char *
     if (d.kind == DEV_MOUNT)
         (void)snprintf(ret_text, size, "%s", c->mount);
     else
-        (void)snprintf(ret_text, size, "127.0.0.1:%u",
-                       (d.kind == DEV_META ? c->meta_port : c->chunk_port) + d.number - 1);
+        (void)snprintf(ret_text, size, "127.0.0.1:%u", dev_daemon_port(c, d));
+}
+
+struct dev_daemon dev_daemon_at(const struct dev_cluster *c, enum dev_kind kind, unsigned index)
+{
+    return (struct dev_daemon){kind, kind == DEV_META ? c->metas[index].number : index + 1};
+}
+
+unsigned dev_daemon_port(const struct dev_cluster *c, struct dev_daemon d)
+{
+    for (unsigned i = 0; d.kind == DEV_META && i < c->meta_count; i++)
+        if (c->metas[i].number == d.number)
+            return c->metas[i].port;
+    return c->chunk_port + d.number - 1;
 }
 
 int dev_daemon_parse(const struct dev_cluster *c, const char *name, struct dev_daemon *ret_daemon,
@@ -48,8 +60,8 @@ int dev_daemon_parse(const struct dev_cluster *c, const char *name, struct dev_d
     char known[DEV_NAME_MAX];
     for (int kind = DEV_META; kind <= DEV_MOUNT; kind++) {
         unsigned count = kind == DEV_META ? c->meta_count : kind == DEV_CHUNK ? c->chunk_count : 1;
-        for (unsigned i = 1; i <= count; i++) {
-            struct dev_daemon d = {(enum dev_kind)kind, i};
+        for (unsigned i = 0; i < count; i++) {
+            struct dev_daemon d = dev_daemon_at(c, (enum dev_kind)kind, i);
             dev_daemon_name(d, known);
             if (strcmp(known, name) == 0) {
                 *ret_daemon = d;
@@ -59,7 +71,7 @@ int dev_daemon_parse(const struct dev_cluster *c, const char *name, struct dev_d
     }
     return err_set(ERR_NO_ENTRY, why,
                    "no daemon '%.40s' here; there are m1..m%u, c1..c%u and mount", name,
-                   c->meta_count, c->chunk_count);
+                   c->meta_last, c->chunk_count);
 }
 
 static void file_of(const struct dev_cluster *c, struct dev_daemon d, const char *file,
@@ -229,7 +241,7 @@ static bool is_ready(const struct dev_cluster *c, struct dev_daemon d)
 {
     if (d.kind == DEV_MOUNT)
         return is_mounted(c->mount);
-    return answers((d.kind == DEV_META ? c->meta_port : c->chunk_port) + d.number - 1);
+    return answers(dev_daemon_port(c, d));
 }
 
 int dev_daemon_start(const struct dev_cluster *c, struct dev_daemon d, struct err_text *why)

@@ -43,8 +43,8 @@ static void judge_metas(const struct msg_status_r *s, struct health_report *r)
     struct slice cursor = s->metas.raw;
     struct rec_meta_status m;
     while (rec_meta_status_next(&cursor, &m)) {
-        r->metas++;
-        r->metas_up += m.up;
+        r->metas += m.voter;
+        r->metas_up += m.voter && m.up;
         if (!m.up)
             add(r, HEALTH_WARN,
                 "META_DOWN  m%u (%.*s) does not answer; start it: cairn dev start, or its service",

@@ -3,10 +3,10 @@ noinst_LIBRARIES += %D%/libtools.a
 %C%_libtools_a_SOURCES = \
     %D%/cmd_cp.c \
     %D%/cmd_dump.c \
-    %D%/cmd_dev.c \
+    %D%/cmd_dev.c %D%/cmd_dev_meta.c \
     %D%/cmd_file.c \
     %D%/cmd_fsck.c \
-    %D%/cmd_meta.c \
+    %D%/cmd_meta.c %D%/cmd_meta_change.c %D%/meta_change.h \
     %D%/cmd_mount.c \
     %D%/cmd_status.c \
     %D%/command.c %D%/command.h %D%/commands.h \

@@ -68,6 +68,8 @@ static void add_rows(struct members *m, const struct msg_meta_member_r *said)
     while (m->count < MEMBERS_MAX && rec_meta_status_next(&cursor, &row)) {
         struct member *one = &m->items[m->count++];
         one->node = row.node;
+        one->is_voter = row.voter;
+        one->is_joining = row.joining;
         snprintf(one->address, sizeof one->address, "%.*s", (int)row.address.size,
                  (const char *)row.address.data);
     }
@@ -90,8 +92,50 @@ static void find_leader(struct members *m)
         for (unsigned i = 0; i < m->count; i++)
             if (m->items[i].node == row.node) {
                 m->items[i].is_up = row.up;
+                m->items[i].is_voter = row.voter;
+                m->items[i].is_joining = row.joining;
                 m->items[i].match_index = row.match_index;
             }
+}
+
+static void ask_all(struct members *m, const struct msg_meta_member_r *said)
+{
+    add_rows(m, said);
+    for (unsigned i = 0; i < m->count; i++) {
+        struct member *one = &m->items[i];
+        one->status = ask_member(one->address, &one->bytes, &one->said, &one->why);
+        if (one->status == 0 &&
+            memcmp(&one->said.cluster, &said->cluster, sizeof said->cluster) != 0)
+            one->status = err_set(ERR_WRONG_CLUSTER, &one->why,
+                                  "a metaserver of another cluster listens there");
+    }
+    find_leader(m);
+}
+
+static bool lists_differ(const struct members *m)
+{
+    struct slice cursor = m->leader->said.metas.raw;
+    struct rec_meta_status row;
+    unsigned at = 0;
+    while (rec_meta_status_next(&cursor, &row))
+        if (at >= m->count || m->items[at++].node != row.node)
+            return true;
+    return at != m->count;
+}
+
+/* Whoever was asked first may have been removed since, or have an old list. */
+static void take_leaders_list(struct members *m)
+{
+    struct msg_meta_member_r said;
+    struct bytes bytes = {0};
+    if (!m->leader || !lists_differ(m))
+        return;
+    bytes_append(&bytes, m->leader->bytes.data, m->leader->bytes.size);
+    members_release(m);
+    memset(m, 0, sizeof *m);
+    if (decode_meta_member_r(bytes_slice(&bytes), WIRE_VERSION, &said) == 0)
+        ask_all(m, &said);
+    bytes_release(&bytes);
 }
 
 int members_fetch(const char *cluster, struct members *ret_members, struct err_text *why)
@@ -103,24 +147,22 @@ int members_fetch(const char *cluster, struct members *ret_members, struct err_t
     int status = client_cluster_parse(cluster, &named, why);
     if (status != 0)
         return status;
-    status = -ERR_UNREACHABLE; /* when it names nobody */
-    for (unsigned i = 0; status != 0 && i < named.count; i++) {
+    int best = -ERR_UNREACHABLE; /* when it names nobody */
+    for (unsigned i = 0; !ret_members->leader && i < named.count; i++) {
         bytes_clear(&bytes);
         status = ask_member(named.address[i], &bytes, &said, why);
+        if (status != 0) {
+            best = best == 0 ? 0 : status;
+            continue;
+        }
+        best = 0;
+        members_release(ret_members);
+        memset(ret_members, 0, sizeof *ret_members);
+        ask_all(ret_members, &said);
     }
-    if (status == 0)
-        add_rows(ret_members, &said);
-    struct uuid cluster_id = said.cluster;
     bytes_release(&bytes);
-    for (unsigned i = 0; i < ret_members->count; i++) {
-        struct member *one = &ret_members->items[i];
-        one->status = ask_member(one->address, &one->bytes, &one->said, &one->why);
-        if (one->status == 0 && memcmp(&one->said.cluster, &cluster_id, sizeof cluster_id) != 0)
-            one->status = err_set(ERR_WRONG_CLUSTER, &one->why,
-                                  "a metaserver of another cluster listens there");
-    }
-    find_leader(ret_members);
-    return status;
+    take_leaders_list(ret_members);
+    return best;
 }
 
 int members_of(const struct arguments *a, struct members *ret_members)

@@ -21,7 +21,7 @@ struct member {
     struct bytes bytes;  /* what `said` points into */
     struct msg_meta_member_r said;
     /* What the leader knows. */
-    bool is_up;
+    bool is_up, is_voter, is_joining;
     uint64_t match_index;
 };
 
@@ -31,7 +31,8 @@ struct members {
     const struct member *leader; /* NULL = none of those that answered leads */
 };
 
-/* All metaservers of the cluster, by the answer of the first one that can be reached; by number.
+/* All metaservers of the cluster: by the answer of the leader, or while none is known of the first
+ * one that can be reached; by number.
  * -ERR_CONFIG for a bad text, -ERR_UNREACHABLE when none answers. */
 int members_fetch(const char *cluster, struct members *ret_members, struct err_text *why);
 /* The same for the cluster that the options name; prints why not, and returns an exit code. */

@@ -212,6 +212,8 @@ static int on_pair(void *user, const char *section, const char *key,
 {
     struct loading *l = user;
     char place[300];
+    if (l->status != 0)
+        return 0; /* the first error counts; ini_parse goes on behind it */
     (void)snprintf(place, sizeof place, "%s:%d", l->file, line_of(l->file, key));
     for (size_t i = 0; i < l->option_count; i++) {
         const struct conf_option *option = &l->options[i];

@@ -62,6 +62,7 @@ static void make_leader(struct client *c)
                                                .table_version = client_table_version,
                                                .changed = on_leader_changed,
                                                .arg = c,
+                                               .follow = true,
                                                .seed = prng_next(&c->prng),
                                            });
 }

@@ -191,6 +191,7 @@ void leader_found(struct rpc_leader *leader, struct leader_server *server)
     loop_timer_stop(&leader->pause_timer);
     server->problem[0] = '\0';
     loop_defer_schedule(&leader->advance);
+    leader_follow_begin(leader);
     if (leader->options.changed)
         leader->options.changed(leader->options.arg, server->address);
 }
@@ -314,11 +315,13 @@ void leader_find_init(struct rpc_leader *leader)
 {
     loop_timer_init(&leader->pause_timer, leader->loop, on_pause_over, leader);
     loop_defer_init(&leader->advance, leader->loop, on_advance, leader);
+    leader_follow_init(leader);
 }
 
 void leader_find_release(struct rpc_leader *leader)
 {
     loop_timer_stop(&leader->pause_timer);
+    leader_follow_stop(leader);
     while (leader->server_count > 0) {
         leader->found = NULL;
         server_remove(leader, leader->server_count - 1);

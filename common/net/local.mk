@@ -3,7 +3,7 @@ noinst_LIBRARIES += %D%/libnet.a
 %C%_libnet_a_SOURCES = \
     %D%/conn.c %D%/conn.h %D%/conn_internal.h \
     %D%/conn_receive.c \
-    %D%/leader_find.c \
+    %D%/leader_find.c %D%/leader_follow.c \
     %D%/loop.c %D%/loop.h %D%/loop_internal.h \
     %D%/loop_timer.c \
     %D%/resolve.c %D%/resolve.h \

@@ -33,7 +33,10 @@ struct rpc_leader_options {
     /* The leader's connection was found (its address) or lost (NULL); may be NULL. On the loop. For
      * those who must tell a new leader something of their own accord (open files, sessions). */
     void (*changed)(void *arg, const char *address);
-    void *arg;               /* of the two functions */
+    void *arg; /* of the two functions */
+    /* Learn from each leader, and every few seconds, where the metaservers are, and go on with that
+     * list; only while the leader names itself as we know it. */
+    bool follow;
     unsigned try_timeout_ms; /* 0 = 1,000 */
     unsigned calls_max;      /* 0 = 65,536 unanswered; more is -ERR_LIMIT */
     uint64_t bytes_max;      /* 0 = 64 MiB of request bodies held; more is -ERR_LIMIT */

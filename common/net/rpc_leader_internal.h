@@ -46,6 +46,8 @@ struct rpc_leader {
     bool is_pausing;
     struct loop_timer pause_timer;
     struct loop_defer advance;
+    struct loop_timer follow_timer;
+    bool is_following; /* the list is being asked for */
 
     uint64_t call_last;
     unsigned call_count, waiting_count; /* waiting: without a try under way */
@@ -74,6 +76,12 @@ void leader_found(struct rpc_leader *leader, struct leader_server *server);
 /* A try ended without a verdict. The server may be gone from the table. */
 void leader_try_failed(struct rpc_leader *leader, struct leader_server *server,
                        const struct rpc_reply *reply);
+/* ---- leader_follow.c ---- */
+void leader_follow_init(struct rpc_leader *leader);
+void leader_follow_begin(struct rpc_leader *leader); /* a leader was found */
+void leader_follow_stop(struct rpc_leader *leader);
+
+/* ---- leader_find.c ---- */
 void leader_check_silence(struct rpc_leader *leader, uint64_t now_ms);
 
 #endif

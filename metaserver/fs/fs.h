@@ -185,6 +185,10 @@ int fs_load_add(struct fs_load *l, struct slice piece);
 /* 0 only when the stream was complete; appends the config blob. Ends the load in any case. */
 int fs_load_end(struct fs_load *l, struct bytes *ret_config);
 
+/* The config blob in the first piece of a stream (which holds it whole): borrowed from `piece`.
+ * -ERR_CORRUPT, -ERR_VERSION. */
+int fs_load_peek_config(struct slice piece, struct slice *ret_config);
+
 /* ---- invariants ---- */
 
 /* Walks everything (fs_check.h), and compares the shard rows with the mirror (outside a batch). 0,

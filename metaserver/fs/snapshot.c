@@ -151,7 +151,7 @@ int fs_load_begin(struct kv *kv, struct fs_load **ret)
 }
 
 /* Each parser: bytes used, 0 = needs more, negative = error. */
-static int64_t take_header(struct fs_load *l, struct slice in)
+static int64_t parse_header(struct slice in, struct slice *ret_config)
 {
     if (in.size < HEADER_FIXED_SIZE)
         return 0;
@@ -164,9 +164,25 @@ static int64_t take_header(struct fs_load *l, struct slice in)
         return -ERR_CORRUPT;
     if (in.size - HEADER_FIXED_SIZE < config_size)
         return 0;
-    bytes_append(&l->config, in.data + HEADER_FIXED_SIZE, config_size);
-    l->has_header = true;
+    *ret_config = slice_of(in.data + HEADER_FIXED_SIZE, config_size);
     return HEADER_FIXED_SIZE + (int64_t)config_size;
+}
+
+static int64_t take_header(struct fs_load *l, struct slice in)
+{
+    struct slice config;
+    int64_t used = parse_header(in, &config);
+    if (used <= 0)
+        return used;
+    bytes_append(&l->config, config.data, config.size);
+    l->has_header = true;
+    return used;
+}
+
+int fs_load_peek_config(struct slice piece, struct slice *ret_config)
+{
+    int64_t used = parse_header(piece, ret_config);
+    return used > 0 ? 0 : used < 0 ? (int)used : -ERR_CORRUPT;
 }
 
 static bool is_ascending(const struct fs_load *l, struct slice key)

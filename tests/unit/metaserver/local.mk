@@ -9,6 +9,7 @@ check_PROGRAMS += %D%/test-metaserver-store
     %D%/test_log_damage.c \
     %D%/test_log_random.c \
     %D%/test_log_space.c \
+    %D%/test_standing.c \
     %D%/test_vote.c
 %C%_test_metaserver_store_LDADD = $(TEST_LIBS) $(METASTORE_LIBS)
 

@@ -14,6 +14,7 @@ extern CU_TestInfo log_damage_tests[];
 extern CU_TestInfo damage_large_tests[];
 extern CU_TestInfo log_space_tests[];
 extern CU_TestInfo vote_tests[];
+extern CU_TestInfo standing_tests[];
 extern CU_TestInfo checkpoint_tests[];
 
 extern char fixture_folder[]; /* empty, exists */

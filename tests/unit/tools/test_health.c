@@ -14,7 +14,7 @@ static void healthy(void)
 {
     for (unsigned i = 0; i < 3; i++)
         metas[i] = (struct rec_meta_status){
-            .node = i + 1, .address = slice_str("127.0.0.1:7001"), .up = 1};
+            .voter = 1, .node = i + 1, .address = slice_str("127.0.0.1:7001"), .up = 1};
     for (unsigned i = 0; i < 2; i++)
         targets[i] = (struct rec_target_status){.target = i + 1,
                                                 .name = slice_str(i ? "c2" : "c1"),

@@ -16,13 +16,33 @@ static struct node {
     int names; /* the node its hint names */
     struct rpc_request *held[64];
     unsigned held_count;
+    unsigned listed; /* NODE_LEADER: from this node on the voters of its list; 0 = it has no list */
 } nodes[NODES];
 static char addresses[NODES][64];
 static unsigned changes;
 
+/* The nodes from `listed` - 1 on vote. */
+static void answer_list(const struct node *node, struct rpc_request *request)
+{
+    struct rec_meta_status rows[NODES];
+    struct bytes out = {0};
+    struct msg_meta_member_r r = {.role = MEMBER_LEADER};
+    for (unsigned i = node->listed - 1; i < NODES; i++)
+        rows[r.metas.count++] =
+            (struct rec_meta_status){.node = i + 1, .address = slice_str(addresses[i]), .voter = 1};
+    r.metas.items = rows;
+    encode_meta_member_r(&out, &r);
+    rpc_reply(request, MSG_meta_member_r, bytes_slice(&out), NULL, 0);
+    bytes_release(&out);
+}
+
 static void serve_node(void *arg, struct rpc_request *request)
 {
     struct node *node = arg;
+    if (node->kind == NODE_LEADER && node->listed && request->code == MSG_meta_member) {
+        answer_list(node, request);
+        return;
+    }
     node->served++;
     switch (node->kind) {
     case NODE_LEADER:
@@ -283,6 +303,36 @@ static void addresses_can_be_replaced(void)
     CU_ASSERT_EQUAL(left.status, -ERR_CANCELLED);
 }
 
+/* Started with the first address alone: the list of the leader is learnt and outlives it, without a
+ * hint from anybody. */
+static void the_list_is_learnt(void)
+{
+    start_node(0, NODE_LEADER);
+    start_node(1, NODE_NO_HINT);
+    start_node(2, NODE_LEADER);
+    nodes[0].listed = 1;
+    const char *list[] = {addresses[0]};
+    struct rpc_leader_options options = {.addresses = list,
+                                         .address_count = 1,
+                                         .identity = &f.client_identity,
+                                         .follow = true,
+                                         .seed = 5};
+    struct rpc_leader *leader = rpc_leader_create(f.loop, &options);
+    struct outcome o = {0};
+    char text[400] = "";
+    ask(leader, MSG_session_open, 20000, &o);
+    CU_ASSERT(wait_for(&o.good, 1));
+    for (unsigned i = 0; i < 500 && !strstr(text, addresses[2]); i++) {
+        run_for_ms(20);
+        rpc_leader_describe(leader, text, sizeof text);
+    }
+    stop_node(0);
+    ask(leader, MSG_session_open, 20000, &o);
+    CU_ASSERT(wait_for(&o.good, 2));
+    CU_ASSERT(nodes[2].served >= 1);
+    rpc_leader_destroy(leader);
+}
+
 #define TESTS(T)                    \
     T(hints_are_followed)           \
     T(hints_outside_the_list)       \
@@ -292,7 +342,8 @@ static void addresses_can_be_replaced(void)
     T(a_silent_leader_is_left)      \
     T(a_slow_leader_is_waited_for)  \
     T(a_timeout_lists_the_problems) \
-    T(addresses_can_be_replaced)
+    T(addresses_can_be_replaced)    \
+    T(the_list_is_learnt)
 static CU_TestInfo tests[] = {
 #define T(name) {#name, name},
     TESTS(T)
