@@ -507,9 +507,22 @@ bool raft_driver_hears(const struct raft_driver *d, uint32_t id)
     return false;
 }
 
+/* One that was removed hears of no leader any more, but may be all that a client knows: it names
+ * one of those that stayed. */
+static const char *successor_address(const struct raft_driver *d)
+{
+    const struct raft_config *config = raft_driver_config(d);
+    if (raft_config_find(config, d->options.self))
+        return "";
+    for (unsigned i = 0; i < config->count; i++)
+        if (config->servers[i].voter)
+            return raft_driver_peer_address(d, config->servers[i].id);
+    return "";
+}
+
 const char *raft_driver_leader_address(const struct raft_driver *d)
 {
-    return d->leader ? raft_driver_peer_address(d, d->leader) : "";
+    return d->leader ? raft_driver_peer_address(d, d->leader) : successor_address(d);
 }
 
 void raft_driver_status(const struct raft_driver *d, struct raft_status *ret_status)

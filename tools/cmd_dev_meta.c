@@ -2,12 +2,17 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "tools/commands.h"
 #include "tools/dev_cluster.h"
 #include "tools/meta_change.h"
 
-enum { CHANGE_LIMIT_S = 60, STOP_LIMIT_MS = 20000 };
+enum {
+    CHANGE_LIMIT_S = 60,
+    STOP_LIMIT_MS = 20000,
+    LEARN_S = 5, /* clients and chunkservers ask for the list every 3 s */
+};
 
 static int load(const struct arguments *a, struct dev_cluster *ret_cluster)
 {
@@ -54,6 +59,9 @@ int command_dev_remove_meta(const struct arguments *a)
     /* Not found: an earlier run was broken off behind the removal. */
     if (code != EXIT_GOOD && code != EXIT_NOT_FOUND)
         return code;
+    /* It may be all that some client knows: until that has learnt better, it names the others. */
+    if (dev_daemon_pid(&c, d) != 0)
+        (void)sleep(LEARN_S);
     int status = dev_daemon_stop(&c, d, SIGTERM, STOP_LIMIT_MS, &why);
     if (status == 0)
         status = dev_cluster_remove_meta(&c, d.number, &why);
