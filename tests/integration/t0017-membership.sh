@@ -7,7 +7,7 @@
 CAIRN_BUILD=${CAIRN_BUILD:-${CAIRN_RELEASE:-}}
 [ -n "$CAIRN_BUILD" ] || unset CAIRN_BUILD
 . "$(dirname "$0")/lib.sh"
-begin t0014-membership
+begin t0017-membership
 dev() { local what=$1; shift; timeout 90 "$cairn" dev "$what" --dir "$D" "$@"; }
 members() { timeout 20 "$cairn" meta ls --cluster "$D" -o json; }
 # names_are "m1 m2 m3": these and no others vote, and all are up.
