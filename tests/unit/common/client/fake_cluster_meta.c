@@ -152,6 +152,8 @@ static void dispatch(void *arg, struct rpc_request *req)
     } else if (req->code == MSG_meta_release || req->code == MSG_session_close) {
         encode_done_r(&body, &(struct msg_done_r){0});
         reply(req, MSG_done_r, &body);
+    } else if (req->code == MSG_meta_member) {
+        rpc_reply_error(req, -ERR_NOT_SUPPORTED, NULL, NULL); /* the list of metaservers */
     } else {
         on_file(k, req);
     }

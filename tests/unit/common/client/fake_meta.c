@@ -545,6 +545,10 @@ static void dispatch(void *arg, struct rpc_request *req)
 {
     struct fake_meta *m = arg;
     m->calls[req->code]++;
+    if (req->code == MSG_meta_member && !m->mute) { /* the list of metaservers: not one to fail */
+        rpc_reply_error(req, -ERR_NOT_SUPPORTED, NULL, NULL);
+        return;
+    }
     if (misbehave(m, req))
         return;
     if (req->code == MSG_session_alive)
