@@ -2,7 +2,7 @@
 # R9, R24: a big checkpoint goes to a wiped metaserver while names are made: nobody is elected, the p99 of creates
 # is printed quiet and during; with connections that break all the time it goes on at the offset. R17: of a damaged newest
 # checkpoint the older one is taken, with the log behind it. R11: killed while it builds its database anew after a
-# power cut. NAMES=300000 for the long form. The release build, for the figures.
+# power cut. NAMES=3000000 for the long form. The release build, for the figures.
 CAIRN_BUILD=${CAIRN_BUILD:-${CAIRN_RELEASE:-}}
 [ -n "$CAIRN_BUILD" ] || unset CAIRN_BUILD
 . "$(dirname "$0")/lib.sh"
@@ -10,7 +10,7 @@ begin t0014-meta-snapshot
 . "$(dirname "$0")/metas.sh"
 load=$build/tests/integration/load-names
 [ -x "$load" ] || { echo "not ok $test_name: make check-programs first"; exit 1; }
-NAMES=${NAMES:-60000}
+NAMES=${NAMES:-300000}
 # A longer election than usual: a blocked leader shows all the same, a busy machine does not.
 metas_begin --checkpoint-log 8MiB --election 1500ms
 for i in 1 2 3; do meta_start $i; done
