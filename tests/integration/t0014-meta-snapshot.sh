@@ -44,47 +44,26 @@ import re
 bytes, ms = map(int, re.search(r'bytes=(\d+) ms=(\d+)', open('$work/m$late.log', errors='replace').read()).groups())
 assert ms >= (bytes - (1 << 20)) / 1048.576 * 0.9, (bytes, ms)"
 
-# through relays that cut each connection after 1.5 MiB
+# while all connections to the leader break once a second
 listing() { (cd "$M" && find . -mindepth 1 | sort | sha256sum) > "$work/$1"; }
 meta_end $late 9; rm -rf "$work/m$late"; : > "$work/m$late.log"
-cat > "$work/relay.py" <<'P'
-import socket, sys, threading
-def pump(a, b, limit):
-    try:
-        while limit > 0:
-            data = a.recv(65536)
-            if not data: break
-            b.sendall(data); limit -= len(data)
-    except OSError: pass
-    for s in (a, b):
-        try: s.shutdown(socket.SHUT_RDWR)
-        except OSError: pass
-def serve(listen, to):
-    l = socket.socket(); l.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    l.bind(('127.0.0.1', listen)); l.listen(64)
-    while True:
-        a, _ = l.accept()
-        try: b = socket.create_connection(('127.0.0.1', to))
-        except OSError: a.close(); continue
-        threading.Thread(target=pump, args=(a, b, 1 << 40), daemon=True).start()
-        threading.Thread(target=pump, args=(b, a, 3 << 19), daemon=True).start()
-threads = [threading.Thread(target=serve, args=tuple(map(int, pair.split(':')))) for pair in sys.argv[1:]]
-[t.start() for t in threads]; [t.join() for t in threads]
-P
-relays=() direct=$peers
-for i in 1 2 3; do
-    [ $i = $late ] && continue
-    relays+=($((port + 4 + i)):$((port + i))); peers=${peers/$i=127.0.0.1:$((port + i))/$i=127.0.0.1:$((port + 4 + i))}
-done
-python3 "$work/relay.py" "${relays[@]}" & relay=$!
-sleep 0.5
-meta_start $late
-peers=$direct
+lead=$(leader)
+meta_start $late --snapshot-rate 1MiB
+(for _ in 1 2 3 4; do sleep 1; ss -K dst 127.0.0.1 dport = ":$((port + lead))"; done) > "$work/broken" 2>&1 & breaker=$!
 check "refilled over connections that break" wait_for 90 grep -aq snapshot.installed "$work/m$late.log"
 grep -ao 'snapshot.installed.*' "$work/m$late.log" | sed 's/^/# /'
-check "it went on at the offset" grep -aqE 'snapshot.resume .*offset=[1-9]' "$work/m$late.log"
+wait $breaker
+# From the start again after the last break it would have taken four seconds longer.
+if grep -q ESTAB "$work/broken"; then
+    check "it went on at the offset" python3 -c "
+import re
+bytes, ms = map(int, re.search(r'bytes=(\d+) ms=(\d+)', open('$work/m$late.log', errors='replace').read()).groups())
+assert ms < bytes / 1048.576 + 3500, (bytes, ms)"
+else
+    echo "# this kernel breaks no connections (ss -K): going on at the offset was not tried"
+fi
 check "it was one fetch" test "$(grep -ac 'snapshot.fetch ' "$work/m$late.log")" = 1
-meta_end $late 15; kill $relay 2> /dev/null; wait $relay 2> /dev/null
+meta_end $late 15
 : > "$work/m$late.log"; meta_start $late
 settled() { grep -aq meta.start "$work/m$late.log" && timeout 5 mkdir "$M/s$RANDOM"; }
 check "and it starts from that" wait_for 30 settled
