@@ -94,6 +94,11 @@ void raft_driver_set_applied(struct raft_driver *d, uint64_t index)
     loop_timer_stop(&d->apply_timer);
 }
 
+bool raft_driver_is_behind_answers(const struct raft_driver *d)
+{
+    return d->applied_index < d->answered_index;
+}
+
 bool raft_driver_is_stalled(const struct raft_driver *d)
 {
     return d->is_stalled;

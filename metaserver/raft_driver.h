@@ -82,6 +82,8 @@ const struct raft_entry *raft_driver_entry(struct raft_driver *d, uint64_t index
 /* The state machine had no room and is that of `index` again, whatever ops.apply said before: the
  * entries behind it come again. Until then nothing is read that could contradict an answer. */
 void raft_driver_take_back(struct raft_driver *d, uint64_t index);
+/* Entries whose outcome was told were taken back and are not applied again yet. */
+bool raft_driver_is_behind_answers(const struct raft_driver *d);
 /* Committed entries wait for room in the database. */
 bool raft_driver_is_stalled(const struct raft_driver *d);
 
