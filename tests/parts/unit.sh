@@ -1,8 +1,9 @@
 # Unit tests of every room under ASan and UBSan; the threaded rooms also under TSan. Sourced by check.sh.
 export CAIRN_METASERVER=$out/asan/metaserver/cairn-metaserver
 while IFS= read -r program; do
-    run "${program#"$out"/asan/}" 600 "$program"
+    start "${program#"$out"/asan/}" 600 "$program"
 done < <(find "$out/asan/tests/unit" -type f -name 'test-*' -perm -u+x | sort)
+finish
 
 # Rooms with threads under TSan: the event loop with its workers, the chunk store, and the queries.
 tsan="common/net/test-common-net chunkserver/store/test-chunkserver-store metaserver/test-metaserver-queries"
