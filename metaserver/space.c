@@ -122,7 +122,8 @@ static void change(struct space *s, enum level level)
                   level_names[level]);
     else
         log_error("meta.space", "level=%s free_mib=%llu: make room on the disk of %s",
-                  level_names[level], left, m->options.data);
+                  level_names[level], left,
+                  raft_driver_is_stalled(m->driver) ? m->database : m->options.data);
     if (s->level == LEVEL_OK)
         s->low_since_ms = loop_now_ms();
     if (level == LEVEL_OK)

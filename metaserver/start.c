@@ -300,6 +300,8 @@ static int open_database(struct metaserver *m, struct err_text *why)
             status = -ERR_CORRUPT;
         if (status != 0)
             close_state(m);
+        if (status == -ERR_NO_SPACE)
+            return status; /* it is as good as before, and a rebuild would need more */
     }
     if (status != 0) {
         log_warn("database.rebuild", "trusted=%d: from checkpoint and log", trusted);

@@ -13,11 +13,13 @@
 #include <unistd.h>
 
 #include "chunkserver/store/store_private.h"
+#include "common/base/lmdb_lock.h"
 #include "common/base/banned.h"
 
 enum { ID_KEY_SIZE = 16, SHARD_KEY_SIZE = 3 + ID_KEY_SIZE, RECORD_SIZE = 24 };
 
 /* Address space, not memory: about 60 million chunks. */
+enum { INDEX_READERS_MAX = 1024 };
 #define INDEX_MAP_BYTES ((size_t)8 << 30)
 /* The file's blocks are allocated this far ahead, so that deletes can be noted on a full disk. */
 #define INDEX_AHEAD_BYTES ((uint64_t)1 << 20)
@@ -121,8 +123,9 @@ int index_open(struct store *s)
     int error = mdb_env_create(&x->env);
     if (error != 0)
         return -ERR_IO;
-    if (mdb_env_set_maxdbs(x->env, 3) != 0 || mdb_env_set_mapsize(x->env, INDEX_MAP_BYTES) != 0 ||
-        mdb_env_set_maxreaders(x->env, 1024) != 0 ||
+    if (lmdb_lock_reserve(path, INDEX_READERS_MAX) != 0 || mdb_env_set_maxdbs(x->env, 3) != 0 ||
+        mdb_env_set_mapsize(x->env, INDEX_MAP_BYTES) != 0 ||
+        mdb_env_set_maxreaders(x->env, INDEX_READERS_MAX) != 0 ||
         mdb_env_open(x->env, path, MDB_NOSYNC | MDB_NOTLS | MDB_NORDAHEAD, 0600) != 0 ||
         open_tables(x) != 0) {
         mdb_env_close(x->env);

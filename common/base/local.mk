@@ -11,6 +11,7 @@ noinst_LIBRARIES += %D%/libbase.a
     %D%/conf.c %D%/conf.h \
     %D%/err.c %D%/err.h %D%/err.tbl \
     %D%/list.h \
+    %D%/lmdb_lock.c %D%/lmdb_lock.h \
     %D%/log.c %D%/log.h \
     %D%/map.c %D%/map.h \
     %D%/metrics.h \

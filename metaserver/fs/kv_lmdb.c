@@ -9,6 +9,7 @@
 #include "common/base/check.h"
 #include "common/base/err.h"
 #include "common/base/list.h"
+#include "common/base/lmdb_lock.h"
 #include "metaserver/fs/kv.h"
 
 #include "common/base/banned.h"
@@ -367,6 +368,8 @@ static int open_store(const char *folder, uint64_t map_bytes, unsigned flags, st
         return status;
     }
     status = error_of(mdb_env_set_maxreaders(s->env, READERS_MAX));
+    if (status == 0 && !(flags & MDB_RDONLY))
+        status = lmdb_lock_reserve(folder, READERS_MAX);
     if (status == 0)
         status = error_of(mdb_env_set_mapsize(s->env, (size_t)map_bytes));
     if (status == 0)

@@ -1,7 +1,7 @@
 # Three metaservers started by hand, each with a disk of its own where a test wants one. Sourced after lib.sh.
 #   metas_begin [OPTION...]        three daemons' common options; sets $port, ports + 1 .. + 7 are free for the test
 #   disk_make I SIZE               $work/disk$I: an ext4 of its own for m$I; false without loop devices
-#   meta_start I, meta_end I SIGNAL, metas_mount, leader
+#   meta_start I [OPTION...], meta_end I SIGNAL, metas_mount, leader
 daemon=$build/metaserver/cairn-metaserver
 mount=$build/fuse/cairn-mount
 metas_uuid=10101010-2222-3333-4444-$(printf %012x $$)
@@ -34,6 +34,7 @@ metas_finish() {
     umount -l "$M" 2> /dev/null
     for i in "${!pid[@]}"; do kill -9 "${pid[$i]}" 2> /dev/null; done
     wait 2> /dev/null
+    umount "$(data_of 1)/database" 2> /dev/null || umount -l "$(data_of 1)/database" 2> /dev/null # t0013
     for i in 1 2 3; do umount "$work/disk$i" 2> /dev/null || umount -l "$work/disk$i" 2> /dev/null; done
     if grep -anE 'check failed|ERROR: (Address|Leak)|runtime error' "$work"/m?.log "$work"/m?.err 2> /dev/null; then
         not_ok "no daemon met a broken invariant"
@@ -48,11 +49,14 @@ disk_make() {
         mkfs.ext4 -q -m 0 "$work/disk$1.img" && mount -o loop "$work/disk$1.img" "$work/disk$1" && mkdir -p "$work/disk$1/meta/m"
 }
 data_of() { if [ -e "$work/disk$1.img" ]; then echo "$work/disk$1/meta/m"; else echo "$work/m$1"; fi; }
+meta_arguments() { # into $arguments
+    arguments=(--id "$1" --cluster "$metas_uuid" --data "$(data_of "$1")" --log-file "$work/m$1.log"
+        --listen 127.0.0.1:$((port + $1)) --peers "$peers" --shards 8 "${metas_options[@]}" "${@:2}")
+}
 meta_start() {
-    local i=$1; shift
-    "$daemon" --id "$i" --cluster $metas_uuid --data "$(data_of "$i")" --log-file "$work/m$i.log" \
-        --listen 127.0.0.1:$((port + i)) --peers "$peers" --shards 8 "${metas_options[@]}" "$@" > "$work/m$i.err" 2>&1 &
-    pid[$i]=$!
+    meta_arguments "$@"
+    "$daemon" "${arguments[@]}" > "$work/m$1.err" 2>&1 &
+    pid[$1]=$!
 }
 meta_end() { kill "-$2" "${pid[$1]}" 2> /dev/null; wait "${pid[$1]}" 2> /dev/null; unset "pid[$1]"; }
 # The newest leader.ready line, by its term, in the logs of those that run.

@@ -1,7 +1,9 @@
 #!/bin/bash
 # R21: full disks under the metaservers (loop ext4, filled to the last byte): first the leader's, then all three.
 # One that is full hands over; when all are, new names get ENOSPC, reading and deleting go on, a restart works;
-# with room again everything goes on without anybody's help. Nothing that was acknowledged is lost.
+# with room again everything goes on without anybody's help. Nothing that was acknowledged is lost: not where the
+# log runs into the wall, nor where the database does behind it (R22 for what is taken back).
+# Built with -DPLANT_AMPLE, answers leave before the database knows, and are taken back: nothing is lost then either.
 . "$(dirname "$0")/lib.sh"
 begin t0013-meta-full-disk
 . "$(dirname "$0")/metas.sh"
@@ -88,6 +90,31 @@ check "with room it goes on by itself" wait_for 90 after
 for w in c d e f; do touch "$work/stop.$w"; done
 wait "${writers[@]}"
 echo "# failures at the wall: $(cat "$work"/failed.[c-f] | sort | uniq -c | tr '\n' ' ')"
+
+# a leader's database alone: it has a disk of its own, and the log has room
+for i in 1 2 3; do meta_end $i 15; : > "$work/m$i.log"; done
+database=$(data_of 1)/database
+truncate -s 64M "$work/database.img" && mkfs.ext4 -q -m 0 "$work/database.img" && mkdir "$work/copy" &&
+    mount -o loop "$work/database.img" "$work/copy" && cp -a "$database/." "$work/copy/" && umount "$work/copy" &&
+    mount -o loop "$work/database.img" "$database" && rm "$database/lock.mdb"
+dd if=/dev/zero of="$database/fill" bs=1k > /dev/null 2>&1
+meta_arguments 1 --reserve 0
+refuse "a start without room for the lock says so" 1 'database.*no space left' "$daemon" "${arguments[@]}"
+truncate -s -512k "$database/fill"
+for i in 1 2 3; do meta_start $i --reserve 0; done
+lead() { "$cairn" meta transfer m1 --cluster "$addresses" && [ "$(leader)" = 1 ]; }
+check "it leads with little room" wait_for 30 lead
+for w in g h i j; do python3 "$work/writer.py" "$M" "$work" $w & writers[${#writers[@]}]=$!; done
+check "a leader whose database is full hands over" wait_for 30 leads_other 1
+check "its database hit the wall" grep -aq meta.database_full "$work/m1.log"
+before=$(wc -l < "$work/made")
+sleep 3
+check "names are made without it" test "$(wc -l < "$work/made")" -gt "$((before + 10))"
+rm "$database/fill"
+check "with room in the database it goes on by itself" wait_for 30 grep -aq meta.database_room "$work/m1.log"
+for w in g h i j; do touch "$work/stop.$w"; done
+wait "${writers[@]}"
+check "no writer heard of the database" test -z "$(cat "$work"/failed.[g-j])"
 
 # every acknowledged name is there, from a fresh start of all, too
 for i in 1 2 3; do meta_end $i 15; done

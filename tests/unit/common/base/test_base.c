@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "common/base/arena.h"
 #include "common/base/buf.h"
@@ -11,6 +13,7 @@
 #include "common/base/chunk.h"
 #include "common/base/err.h"
 #include "common/base/list.h"
+#include "common/base/lmdb_lock.h"
 #include "common/base/map.h"
 #include "common/base/prng.h"
 #include "tests/lib/tap.h"
@@ -216,8 +219,27 @@ static void generator_is_repeatable(void)
     }
 }
 
+/* R21: the lock file has its blocks before anything is written through a mapping. */
+static void lmdb_lock_has_its_blocks(void)
+{
+    enum { READERS = 1000 };
+    char folder[] = "/var/tmp/cairn-base.XXXXXX", path[64];
+    struct stat made;
+    CU_ASSERT_FATAL(mkdtemp(folder) != NULL);
+    (void)snprintf(path, sizeof path, "%s/lock.mdb", folder);
+    CU_ASSERT_EQUAL(lmdb_lock_reserve(folder, READERS), 0);
+    CU_ASSERT_EQUAL_FATAL(stat(path, &made), 0);
+    CU_ASSERT_EQUAL(made.st_size, 0); /* LMDB takes another size for its own */
+    CU_ASSERT(made.st_blocks * 512 >= READERS * 64);
+    CU_ASSERT_EQUAL(lmdb_lock_reserve(folder, READERS), 0); /* of an earlier start */
+    CU_ASSERT_EQUAL(unlink(path), 0);
+    CU_ASSERT_EQUAL(rmdir(folder), 0);
+    CU_ASSERT_EQUAL(lmdb_lock_reserve(folder, READERS), -ERR_IO);
+}
+
 #define TESTS(T)                           \
     T(error_table_is_complete)             \
+    T(lmdb_lock_has_its_blocks)            \
     T(map_agrees_with_an_array)            \
     T(map_tells_byte_keys_apart)           \
     T(buffers_are_counted)                 \
@@ -228,6 +250,7 @@ static void generator_is_repeatable(void)
     T(chunk_names_round_trip)              \
     T(list_survives_removal_while_walking) \
     T(generator_is_repeatable)
+
 static CU_TestInfo base_tests[] = {
 #define T(name) {#name, name},
     TESTS(T)
