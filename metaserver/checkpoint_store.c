@@ -1,5 +1,6 @@
 /* Checkpoint files: write, verify, list, load. Sending and receiving is in checkpoint_transfer.c.
  */
+#define _GNU_SOURCE /* sync_file_range */
 #include "metaserver/checkpoint_store.h"
 
 #include <dirent.h>
@@ -154,20 +155,39 @@ int checkpoint_open_file(struct checkpoint_store *store, struct checkpoint_id id
 
 /* --- write --- */
 
+/* Written out in steps: an fsync of it all would keep the log's fdatasync waiting behind it. */
+enum { PACE_BYTES = 4 << 20 };
+
 struct checkpoint_writer {
     int fd;
     uint64_t offset;
+    uint64_t paced; /* the device has what is before this, and may be at work on one step more */
     struct checkpoint_trailer trailer;
     size_t filled;
     uint8_t raw[CHECKPOINT_BLOCK_SIZE];
     uint8_t packed[CHECKPOINT_BLOCK_HEADER_SIZE + CHECKPOINT_PACKED_SIZE_MAX];
 };
 
+/* An error that these report is not reported by the fsync again. */
+static int writer_pace(struct checkpoint_writer *w)
+{
+    const unsigned wait =
+        SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+    while (w->offset - w->paced >= 2 * (uint64_t)PACE_BYTES) {
+        off_t done = (off_t)w->paced;
+        if (sync_file_range(w->fd, done + PACE_BYTES, PACE_BYTES, SYNC_FILE_RANGE_WRITE) != 0 ||
+            sync_file_range(w->fd, done, PACE_BYTES, wait) != 0)
+            return err_from_errno(errno);
+        w->paced += PACE_BYTES;
+    }
+    return 0;
+}
+
 static int writer_out(struct checkpoint_writer *w, const uint8_t *data, size_t size)
 {
     int result = log_write_all(w->fd, data, size, w->offset);
     w->offset += size;
-    return result;
+    return result == 0 ? writer_pace(w) : result;
 }
 
 static int writer_flush(struct checkpoint_writer *w)
