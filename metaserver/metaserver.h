@@ -146,7 +146,11 @@ int meta_parse_peers(struct metaserver *m, struct err_text *why);
 int meta_store_standing(struct metaserver *m);
 
 /* ---- recover.c ---- */
-/* After meta_open, instead of raft: the next start is that of a cluster of this node alone. */
+/* Before meta_open, which would make a new folder: -ERR_REFUSED when there is none, or it belongs
+ * to another user. */
+int meta_may_recover(const struct metaserver *m, struct err_text *why);
+/* After meta_open, instead of raft: the next start is that of a cluster of this node alone. Not
+ * confirmed, it prints what the folder holds and refuses. */
 int meta_force_new_cluster(struct metaserver *m, struct err_text *why);
 
 /* ---- founding.c ---- */
