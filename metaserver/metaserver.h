@@ -287,6 +287,10 @@ void space_on_told(struct metaserver *m, struct rpc_request *take_request);
 /* 0: a change of this kind may be proposed. -ERR_NO_SPACE; -ERR_BUSY while the leadership goes to a
  * metaserver that has room. */
 int space_refusal(const struct metaserver *m, uint16_t code);
+/* What this leader refuses for lack of room. */
+enum space_level space_of_cluster(const struct metaserver *m);
+/* The fields about room; borrowed until the loop goes on. */
+void space_fill(const struct metaserver *m, uint32_t id, struct rec_meta_status *ret);
 /* The database has room beyond doubt. */
 bool space_is_ample(const struct metaserver *m);
 

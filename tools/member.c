@@ -98,6 +98,20 @@ static void find_leader(struct members *m)
             }
 }
 
+/* Its own row is what it knows best. */
+static void take_space(struct member *one)
+{
+    struct slice cursor = one->said.metas.raw;
+    struct rec_meta_status row;
+    one->space_level = SPACE_UNHEARD;
+    while (one->status == 0 && rec_meta_status_next(&cursor, &row))
+        if (row.node == one->node) {
+            one->space_level = row.space_level;
+            one->space_free = row.space_free;
+            one->space_place = row.space_place;
+        }
+}
+
 static void ask_all(struct members *m, const struct msg_meta_member_r *said)
 {
     add_rows(m, said);
@@ -108,6 +122,7 @@ static void ask_all(struct members *m, const struct msg_meta_member_r *said)
             memcmp(&one->said.cluster, &said->cluster, sizeof said->cluster) != 0)
             one->status = err_set(ERR_WRONG_CLUSTER, &one->why,
                                   "a metaserver of another cluster listens there");
+        take_space(one);
     }
     find_leader(m);
 }

@@ -24,6 +24,9 @@ struct member {
     struct err_text why; /* of the status */
     struct bytes bytes;  /* what `said` points into */
     struct msg_meta_member_r said;
+    uint8_t space_level; /* enum space_level, with the next two out of its answer */
+    uint64_t space_free;
+    struct slice space_place;
     /* What the leader knows. */
     bool is_up, is_voter, is_joining;
     uint64_t match_index;
