@@ -126,6 +126,7 @@ static int start_driver(struct metaserver *m, struct err_text *why)
         .log = m->log,
         .checkpoints = m->checkpoints,
         .recovery = &m->recovery,
+        .take_entries = &m->gathered,
         .checkpoint = m->checkpoint,
         .applied_index = meta_applied(m),
         .ops = &driver_ops,

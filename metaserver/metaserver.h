@@ -22,6 +22,7 @@
 #include "metaserver/checkpoint_store.h"
 #include "metaserver/cluster/plan.h"
 #include "metaserver/fs/fs.h"
+#include "metaserver/log_gather.h"
 #include "metaserver/log_store.h"
 #include "metaserver/queries.h"
 #include "metaserver/raft_driver.h"
@@ -87,6 +88,7 @@ struct metaserver {
     struct loop *loop;
     struct log_store *log;
     struct log_recovery recovery;
+    struct log_gather gathered; /* the log's entries, until raft has taken them */
     struct checkpoint_store *checkpoints;
     struct checkpoint_id checkpoint; /* the newest good one */
     struct raft_config config;       /* at the start: in force at `checkpoint` */

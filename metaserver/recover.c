@@ -36,18 +36,16 @@ struct survey {
     int64_t time_ns;           /* of the last change; 0 = not in the log */
 };
 
-static int look_at_entry(void *arg, const struct log_entry *entry)
+static void look_at_entry(struct survey *s, const struct raft_entry *entry)
 {
-    struct survey *s = arg;
     struct raft_config config;
     struct fs_command command;
     s->term = entry->term;
-    if (entry->kind == RAFT_ENTRY_COMMAND && fs_command_decode(entry->data, &command) == 0)
+    if (entry->kind == RAFT_ENTRY_COMMAND && fs_command_decode(entry->payload, &command) == 0)
         s->time_ns = command.time_ns;
     if (entry->kind == RAFT_ENTRY_CONFIG && entry->index > s->m->checkpoint.index &&
-        raft_config_decode(entry->data, &config) == 0)
+        raft_config_decode(entry->payload, &config) == 0)
         s->config = config;
-    return 0;
 }
 
 static uint64_t last_entry(const struct metaserver *m)
@@ -56,19 +54,14 @@ static uint64_t last_entry(const struct metaserver *m)
                                                         : m->checkpoint.index;
 }
 
-static int look(const struct metaserver *m, struct survey *ret_survey, struct err_text *why)
+static struct survey look(const struct metaserver *m)
 {
-    const struct log_recovery *r = &m->recovery;
-    *ret_survey = (struct survey){.m = m, .config = m->config, .term = m->checkpoint.term};
-    int status = 0;
-    if (r->last_index >= r->first_index)
-        status =
-            log_store_read(m->log, r->first_index, r->last_index, 0, look_at_entry, ret_survey);
-    if (r->last_index < m->checkpoint.index)
-        ret_survey->term = m->checkpoint.term;
-    return status == 0 ? 0
-                       : err_set((enum err) - status, why, "cannot read the log of %.160s: %s",
-                                 m->options.data, err_text(status));
+    struct survey s = {.m = m, .config = m->config};
+    for (unsigned i = 0; i < m->gathered.count; i++)
+        look_at_entry(&s, &m->gathered.entries[i]);
+    if (m->recovery.last_index <= m->checkpoint.index)
+        s.term = m->checkpoint.term;
+    return s;
 }
 
 static void tell(const struct metaserver *m, const struct survey *s)
@@ -123,14 +116,11 @@ static int append_config(struct metaserver *m, const struct survey *s, uint64_t 
 
 int meta_force_new_cluster(struct metaserver *m, struct err_text *why)
 {
-    struct survey survey;
     struct log_vote vote;
     uint64_t index = 0;
     if (m->standing.state == STANDING_NEW)
         return err_set(ERR_REFUSED, why, "%.180s holds no cluster", m->options.data);
-    int status = look(m, &survey, why);
-    if (status != 0)
-        return status;
+    struct survey survey = look(m);
     if (!m->options.yes_i_may_lose_data) {
         tell(m, &survey);
         return err_set(
@@ -142,7 +132,7 @@ int meta_force_new_cluster(struct metaserver *m, struct err_text *why)
     }
     log_store_vote(m->log, &vote);
     /* In this order: a term that nobody used does no harm without the entry. */
-    status = log_store_set_vote(m->log, vote.term + 1, (uint32_t)m->options.id);
+    int status = log_store_set_vote(m->log, vote.term + 1, (uint32_t)m->options.id);
     if (status == 0)
         status = append_config(m, &survey, vote.term + 1, &index);
     m->standing.state = STANDING_MEMBER;
