@@ -58,7 +58,7 @@ before=$(wc -l < "$work/made")
 sleep 3
 check "names are made with one full" test "$(wc -l < "$work/made")" -gt "$((before + 10))"
 check "status tells which disk" wait_for 20 told "$first" "the others serve meanwhile"
-check "so do both lists" bash -c "[[ '$(room_of "$first")' =~ ^ok\ (short|none)\ (short|none)$ ]]"
+check "so do both lists" bash -c "[[ '$(room_of "$first")' =~ ^ok\ (low|short|none)\ (low|short|none)$ ]]"
 touch "$work/stop.a"; wait $writer
 check "no writer heard of it" test ! -s "$work/failed.a"
 drain "$first"

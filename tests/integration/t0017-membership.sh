@@ -98,10 +98,14 @@ check "content is equal" diff -r "$source_tree" "$last"
 # R12: the majority is lost for good, and one folder goes on alone: not by accident
 recover=("$cairn" meta recover --force-new-cluster)
 refuse "its daemon runs" 7 "m[356] runs" "${recover[@]}" --dir "$D" m3
+refuse "something runs on its folder" 7 "nothing was changed: .*(another process|in use)" "${recover[@]}" --config "$D/m3/metaserver.conf" --yes-i-may-lose-data
 kill_nine m3
 refuse "others still answer" 7 "there still answer: m5, m6" "${recover[@]}" --config "$D/m3/metaserver.conf" --yes-i-may-lose-data
 kill_nine m6; rm -rf "$D/m6/data"
 kill_nine m5; mv "$D/m5/data" "$work/m5-old"
+chown 1234 "$D/m3/data/log"
+refuse "another user's folder" 7 "belongs to user 1234" "${recover[@]}" --dir "$D" m3 --yes-i-may-lose-data
+chown 0 "$D/m3/data/log"
 refuse "say how" 2 "force-new-cluster" "$cairn" meta recover --dir "$D" m3
 refuse "say which" 2 "which metaserver" "${recover[@]}" --yes-i-may-lose-data
 refuse "an empty folder" 7 "holds no cluster" "${recover[@]}" --dir "$D" m6 --yes-i-may-lose-data
