@@ -6,6 +6,7 @@ noinst_LIBRARIES += %D%/libmetastore.a
     %D%/checkpoint_private.h %D%/checkpoint_transfer.c \
     %D%/log_files.c %D%/log_files.h \
     %D%/log_format.c %D%/log_format.h \
+    %D%/log_gather.c %D%/log_gather.h \
     %D%/log_open.c \
     %D%/log_recover.c %D%/log_recover.h \
     %D%/log_segments.c \

@@ -133,10 +133,12 @@ static void adopt(struct log_store *store, struct log_recover *recover,
 }
 
 static int segments_load(struct log_store *store, const struct log_listing *listing,
-                         struct log_recovery *ret_recovery, struct err_text *why)
+                         const struct log_sink *sink, struct log_recovery *ret_recovery,
+                         struct err_text *why)
 {
     struct log_recover recover;
     log_recover_init(&recover, &store->cluster, store->node);
+    recover.sink = *sink;
     uint8_t *image = aligned_alloc(LOG_BLOCK_SIZE, store->segment_size_bytes);
     store->segments = calloc(listing->segment_count + 1, sizeof *store->segments);
     CHECK(image != NULL && store->segments != NULL);
@@ -194,7 +196,7 @@ static int folder_load(struct log_store *store, const struct log_store_options *
         result = vote_load(store, &repaired_count, why);
     store->segment_block_count = (uint32_t)(store->segment_size_bytes / LOG_BLOCK_SIZE);
     if (result == 0)
-        result = segments_load(store, &listing, ret_recovery, why);
+        result = segments_load(store, &listing, &options->sink, ret_recovery, why);
     if (result == 0) {
         ret_recovery->repaired_count += repaired_count;
         spares_adopt(store, &listing);

@@ -80,6 +80,24 @@ static void note(struct log_recover *r, bool had_reason, const char *what, uint6
                       block, batch, what);
 }
 
+static void sink_cut(const struct log_recover *r, uint64_t first_removed)
+{
+    if (r->sink.add)
+        r->sink.cut(r->sink.arg, first_removed);
+}
+
+/* The payload is in r->scratch, and its form was checked. */
+static void sink_add(const struct log_recover *r, const struct log_header *h)
+{
+    struct slice payload = slice_of(r->scratch.data, h->payload_size);
+    struct log_entry entry;
+    size_t at = 0;
+    for (uint32_t i = 0; r->sink.add && i < h->count; i++) {
+        CHECK(log_entry_unpack(payload, &at, h->first_index + i, &entry));
+        r->sink.add(r->sink.arg, &entry);
+    }
+}
+
 /* What a batch says about the indexes, whether or not its entries can be read. */
 static void take_header(struct log_recover *r, const struct log_header *h)
 {
@@ -91,10 +109,12 @@ static void take_header(struct log_recover *r, const struct log_header *h)
     }
     if (reset || r->empty || h->first_index <= r->base_index) {
         r->extents.count = 0;
+        sink_cut(r, 0);
         r->base_index = h->first_index - 1;
         r->base_term = reset ? h->first_term : 0;
     } else {
         log_extents_cut(&r->extents, h->first_index);
+        sink_cut(r, h->first_index);
         if (h->first_index > r->last_index + 1)
             mark_faulty(r, r->last_index + 1, h->first_index - 1);
     }
@@ -119,6 +139,7 @@ static void take_batch(struct log_recover *r, const struct log_header *h, uint64
                                           .block = block,
                                           .block_count = (uint32_t)log_blocks_for(h->payload_size),
                                       });
+    sink_add(r, h);
     r->next_batch = h->batch + 1;
 }
 

@@ -52,6 +52,7 @@ struct log_recover {
     uint64_t repaired_count;
     struct err_text torn_reason, faulty_reason;
     struct bytes scratch;
+    struct log_sink sink; /* may be set after log_recover_init */
 };
 
 void log_recover_init(struct log_recover *r, const struct uuid *cluster, uint32_t node);

@@ -56,6 +56,15 @@ struct log_entry {
     struct slice data; /* at most log_store_entry_size_max() bytes */
 };
 
+/* Takes the entries that recovery finds, while they are in memory: `add` for one more, its data
+ * valid for the call; `cut`: a later batch removed those from first_removed on. What is left in the
+ * end is exactly what the log holds, unless the verdict is LOG_FAULTY: then it is worth nothing. */
+struct log_sink {
+    void (*add)(void *arg, const struct log_entry *entry); /* NULL = nobody wants them */
+    void (*cut)(void *arg, uint64_t first_removed);
+    void *arg;
+};
+
 struct log_store_options {
     /* Read only when the folder is made; an existing folder keeps its own. Rounded up to 4 KiB. */
     uint64_t segment_size_bytes;
@@ -63,6 +72,7 @@ struct log_store_options {
     /* An empty or absent folder becomes a new, empty log. Without it such a folder is refused with
      * -ERR_NO_ENTRY: a disk that failed to mount must not look like a new node (D17). */
     bool create;
+    struct log_sink sink; /* called before log_store_open returns, also when it fails */
 };
 
 void log_store_options_defaults(struct log_store_options *ret_options); /* create = false */

@@ -126,6 +126,7 @@ static int start_driver(struct metaserver *m, struct err_text *why)
         .log = m->log,
         .checkpoints = m->checkpoints,
         .recovery = &m->recovery,
+        .take_entries = &m->gathered,
         .checkpoint = m->checkpoint,
         .applied_index = meta_applied(m),
         .ops = &driver_ops,
@@ -180,6 +181,8 @@ static int start(struct metaserver *m, struct err_text *why)
     if (status == 0 && (m->options.shards & (m->options.shards - 1)) != 0)
         status = err_set(ERR_CONFIG, why, "shards = %llu is not a power of two",
                          (unsigned long long)m->options.shards);
+    if (status == 0 && m->options.force_new_cluster)
+        status = meta_may_recover(m, why);
     if (status == 0)
         status = meta_open(m, why);
     if (status == 0 && m->options.force_new_cluster)

@@ -22,6 +22,7 @@
 #include "metaserver/checkpoint_store.h"
 #include "metaserver/cluster/plan.h"
 #include "metaserver/fs/fs.h"
+#include "metaserver/log_gather.h"
 #include "metaserver/log_store.h"
 #include "metaserver/queries.h"
 #include "metaserver/raft_driver.h"
@@ -87,6 +88,7 @@ struct metaserver {
     struct loop *loop;
     struct log_store *log;
     struct log_recovery recovery;
+    struct log_gather gathered; /* the log's entries, until raft has taken them */
     struct checkpoint_store *checkpoints;
     struct checkpoint_id checkpoint; /* the newest good one */
     struct raft_config config;       /* at the start: in force at `checkpoint` */
@@ -146,7 +148,11 @@ int meta_parse_peers(struct metaserver *m, struct err_text *why);
 int meta_store_standing(struct metaserver *m);
 
 /* ---- recover.c ---- */
-/* After meta_open, instead of raft: the next start is that of a cluster of this node alone. */
+/* Before meta_open, which would make a new folder: -ERR_REFUSED when there is none, or it belongs
+ * to another user. */
+int meta_may_recover(const struct metaserver *m, struct err_text *why);
+/* After meta_open, instead of raft: the next start is that of a cluster of this node alone. Not
+ * confirmed, it prints what the folder holds and refuses. */
 int meta_force_new_cluster(struct metaserver *m, struct err_text *why);
 
 /* ---- founding.c ---- */
@@ -283,6 +289,10 @@ void space_on_told(struct metaserver *m, struct rpc_request *take_request);
 /* 0: a change of this kind may be proposed. -ERR_NO_SPACE; -ERR_BUSY while the leadership goes to a
  * metaserver that has room. */
 int space_refusal(const struct metaserver *m, uint16_t code);
+/* What this leader refuses for lack of room. */
+enum space_level space_of_cluster(const struct metaserver *m);
+/* The fields about room; borrowed until the loop goes on. */
+void space_fill(const struct metaserver *m, uint32_t id, struct rec_meta_status *ret);
 /* The database has room beyond doubt. */
 bool space_is_ample(const struct metaserver *m);
 

@@ -339,45 +339,17 @@ static void on_served_timer(void *arg)
 
 /* ---- life ---- */
 
-struct loading {
-    struct raft_entry *entries;
-    unsigned count, capacity;
-};
-
-static int load_entry(void *arg, const struct log_entry *entry)
-{
-    struct loading *l = arg;
-    if (l->count == l->capacity) {
-        l->capacity = l->capacity ? l->capacity * 2 : 1024;
-        l->entries = realloc(l->entries, l->capacity * sizeof *l->entries);
-        CHECK(l->entries != NULL);
-    }
-    struct raft_entry *e = &l->entries[l->count++];
-    *e = (struct raft_entry){
-        .term = entry->term, .index = entry->index, .kind = (enum raft_entry_kind)entry->kind};
-    if (entry->data.size) {
-        e->buf = buf_create(entry->data.size);
-        memcpy(e->buf->data, entry->data.data, entry->data.size);
-        e->payload = slice_of(e->buf->data, entry->data.size);
-    }
-    return 0;
-}
-
 static int start(struct raft_driver *d, struct err_text *why)
 {
     const struct raft_driver_options *o = &d->options;
     struct raft_event event = raft_driver_event(RAFT_EV_START);
-    struct loading loading = {0};
+    struct log_gather *g = o->take_entries;
     struct log_vote vote;
-    int status = 0;
     log_store_vote(o->log, &vote);
     /* Entries behind a checkpoint serve slow followers; beyond a gap they are of no use. */
-    uint64_t first = o->recovery->first_index;
-    if (o->recovery->last_index >= first)
-        status = log_store_read(o->log, first, o->recovery->last_index, 0, load_entry, &loading);
-    if (status != 0) {
-        raft_driver_release_entries(loading.entries, loading.count);
-        return err_set(ERR_FAULTY_LOG, why, "cannot read the log back: %s", err_text(status));
+    if (!log_gather_holds(g, o->recovery->first_index, o->recovery->last_index)) {
+        log_gather_release(g);
+        return err_set(ERR_FAULTY_LOG, why, "cannot read the log back");
     }
     event.start.term = vote.term;
     event.start.voted_for = vote.voted_for;
@@ -386,11 +358,11 @@ static int start(struct raft_driver *d, struct err_text *why)
     event.start.applied_index = o->applied_index;
     event.start.config = o->config;
     event.start.joining = o->joining;
-    event.start.entries = loading.entries;
-    event.start.entry_count = loading.count;
+    event.start.entries = g->entries;
+    event.start.entry_count = g->count;
     raft_driver_set_applied(d, o->applied_index);
-    status = raft_driver_step(d, &event);
-    raft_driver_release_entries(loading.entries, loading.count);
+    int status = raft_driver_step(d, &event);
+    log_gather_release(g);
     if (status != 0)
         return err_set(ERR_FAULTY_LOG, why, "log, checkpoint and database do not fit together: %s",
                        err_text(status));

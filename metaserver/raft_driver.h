@@ -13,6 +13,7 @@
 #include "common/net/rpc_server.h"
 #include "common/net/work.h"
 #include "metaserver/checkpoint_store.h"
+#include "metaserver/log_gather.h"
 #include "metaserver/log_store.h"
 #include "metaserver/raft/raft.h"
 
@@ -55,13 +56,14 @@ struct raft_driver_options {
     struct log_store *log;                /* borrowed */
     struct checkpoint_store *checkpoints; /* borrowed */
     const struct log_recovery *recovery;  /* what opening the log found */
+    struct log_gather *take_entries;      /* all of it, released when raft has them */
     struct checkpoint_id checkpoint;      /* the newest good one; zero when there is none */
     uint64_t applied_index;               /* of the state machine */
     const struct raft_driver_ops *ops;
     void *arg;
 };
 
-/* Starts raft: reads the log's entries into memory. *ret_driver is set before the first of the ops
+/* Starts raft with the log's entries. *ret_driver is set before the first of the ops
  * is called, which may be from inside; NULL on failure. -ERR_FAULTY_LOG and others with `why`. */
 int raft_driver_create(const struct raft_driver_options *options, struct raft_driver **ret_driver,
                        struct err_text *why);

@@ -9,6 +9,7 @@
  * hands over to a metaserver that is not. Nothing here needs a person: when room is back, the next
  * look says so. Only the log and the database know for sure; this keeps them from the wall. */
 #include <stdlib.h>
+#include <string.h>
 #include <sys/statvfs.h>
 
 #include "common/base/check.h"
@@ -21,15 +22,16 @@ enum {
     PEER_FRESH_MS = 3000,     /* what a peer said is worth so long */
     HAND_OVER_MS = 3000,      /* between two attempts */
     HAND_OVER_FOR_MS = 10000, /* so long a change is asked to come again rather than refused */
+    PLACE_SIZE = 256,         /* of a folder's name, for people */
 };
 
-enum level { LEVEL_OK, LEVEL_LOW, LEVEL_SHORT, LEVEL_NONE, LEVEL_COUNT };
-
-static const char *const level_names[LEVEL_COUNT] = {"ok", "low", "short", "none"};
+static const char *const level_names[SPACE_UNHEARD] = {"ok", "low", "short", "none"};
 
 struct space_peer {
     uint32_t id;
-    enum level level;
+    enum space_level level;
+    uint64_t bytes_free;
+    char place[PLACE_SIZE];
     uint64_t heard_ms;
 };
 
@@ -38,10 +40,14 @@ struct space {
     struct work_pool *pool;
     struct work work;
     bool is_running;
-    bool is_measured;
+    bool is_measured;    /* this and the next belong to the worker while it runs */
     uint64_t bytes_free; /* without what the ballast shall have */
     uint64_t look_at_ms;
-    enum level level;
+    enum space_level level;
+    /* As of the last look. */
+    bool is_known;
+    uint64_t left;
+    const char *place; /* the folder to make room in; "" = the limit is database_max */
     struct space_peer peers[RAFT_MEMBERS_MAX]; /* those heard last, members or not any more */
     uint64_t hand_over_at_ms, low_since_ms;
 };
@@ -80,23 +86,42 @@ static uint64_t database_left(const struct metaserver *m)
                : 0;
 }
 
-static enum level judge(const struct space *s)
+/* Of a small one the reserve may be more than all. */
+static bool is_database_the_limit(const struct space *s, uint64_t database)
+{
+    const struct metaserver_options *o = &s->m->options;
+    return database < o->database_max / 16 && (o->reserve == 0 || database < o->reserve) &&
+           database < s->bytes_free;
+}
+
+static enum space_level judge(const struct space *s)
 {
     const struct metaserver *m = s->m;
-    uint64_t reserve = m->options.reserve, left = s->bytes_free;
-    uint64_t database = database_left(m), slice = m->options.database_max / 16;
+    uint64_t reserve = m->options.reserve, left = s->bytes_free, database = database_left(m);
     if (raft_driver_is_stalled(m->driver) || log_store_space_low(m->log))
-        return LEVEL_NONE;
+        return SPACE_NONE;
     if (reserve == 0)
-        return LEVEL_OK;
-    if (database < slice && database < reserve && database < left)
+        return SPACE_OK;
+    if (is_database_the_limit(s, database))
         left = database;
     if (left < reserve / 4)
-        return LEVEL_SHORT;
+        return SPACE_SHORT;
     /* A little more to leave than to enter, or the two would alternate. */
-    if (left < reserve || (s->level != LEVEL_OK && left < reserve + reserve / 4))
-        return LEVEL_LOW;
-    return LEVEL_OK;
+    if (left < reserve || (s->level != SPACE_OK && left < reserve + reserve / 4))
+        return SPACE_LOW;
+    return SPACE_OK;
+}
+
+/* For people: how much is left, and of what. */
+static void note_room(struct space *s)
+{
+    uint64_t database = database_left(s->m);
+    bool is_database = is_database_the_limit(s, database);
+    s->is_known = true;
+    s->left = is_database ? database : s->bytes_free;
+    s->place = is_database                            ? ""
+               : raft_driver_is_stalled(s->m->driver) ? s->m->database
+                                                      : s->m->options.data;
 }
 
 static void tell(struct space *s)
@@ -104,41 +129,46 @@ static void tell(struct space *s)
     struct bytes body = {0};
     struct msg_meta_space said = {.node = (uint32_t)s->m->options.id,
                                   .level = (uint8_t)s->level,
-                                  .bytes_free = s->bytes_free};
+                                  .bytes_free = s->left,
+                                  .place = slice_str(s->place)};
     encode_meta_space(&body, &said);
     raft_driver_tell_peers(s->m->driver, MSG_meta_space, bytes_slice(&body));
     bytes_release(&body);
 }
 
-static void change(struct space *s, enum level level)
+static void change(struct space *s, enum space_level level)
 {
-    const struct metaserver *m = s->m;
     unsigned long long left = s->bytes_free >> 20;
-    if (level == LEVEL_OK)
+    if (level == SPACE_OK)
         log_info("meta.space", "level=ok free_mib=%llu: changes are taken again", left);
-    else if (database_left(m) < s->bytes_free)
+    else if (s->place[0] == '\0')
         log_error("meta.space",
                   "level=%s: the database nearly fills database_max; set a larger one and restart",
                   level_names[level]);
     else
         log_error("meta.space", "level=%s free_mib=%llu: make room on the disk of %s",
-                  level_names[level], left,
-                  raft_driver_is_stalled(m->driver) ? m->database : m->options.data);
-    if (s->level == LEVEL_OK)
+                  level_names[level], left, s->place);
+    if (s->level == SPACE_OK)
         s->low_since_ms = loop_now_ms();
-    if (level == LEVEL_OK)
+    if (level == SPACE_OK)
         checkpointer_hurry(s->m); /* one that failed for lack of room need not wait */
     s->level = level;
 }
 
 /* ---- handing over ---- */
 
-static enum level level_of(const struct space *s, uint32_t id)
+static const struct space_peer *find_peer(const struct space *s, uint32_t id)
 {
     for (unsigned i = 0; i < RAFT_MEMBERS_MAX; i++)
         if (s->peers[i].id == id && s->peers[i].heard_ms + PEER_FRESH_MS >= loop_now_ms())
-            return s->peers[i].level;
-    return LEVEL_COUNT; /* not heard */
+            return &s->peers[i];
+    return NULL;
+}
+
+static enum space_level level_of(const struct space *s, uint32_t id)
+{
+    const struct space_peer *peer = find_peer(s, id);
+    return peer ? peer->level : SPACE_UNHEARD;
 }
 
 /* 0 = nobody. */
@@ -148,7 +178,7 @@ static uint32_t find_successor(const struct space *s)
     const struct raft_config *config = raft_driver_config(m->driver);
     for (unsigned i = 0; i < config->count; i++) {
         uint32_t id = config->servers[i].id;
-        if (config->servers[i].voter && id != m->options.id && level_of(s, id) == LEVEL_OK &&
+        if (config->servers[i].voter && id != m->options.id && level_of(s, id) == SPACE_OK &&
             raft_driver_hears(m->driver, id))
             return id;
     }
@@ -171,11 +201,12 @@ static void done(struct work *work)
     s->is_running = false;
     if (!s->is_measured || s->m->is_stopping)
         return;
-    enum level level = judge(s);
+    note_room(s);
+    enum space_level level = judge(s);
     if (level != s->level)
         change(s, level);
     tell(s);
-    if (s->level != LEVEL_OK && raft_driver_is_leader(s->m->driver))
+    if (s->level != SPACE_OK && raft_driver_is_leader(s->m->driver))
         hand_over(s);
 }
 
@@ -183,7 +214,7 @@ void space_tick(struct metaserver *m)
 {
     struct space *s = m->space;
     /* What log and database found out counts at once. */
-    bool is_late = s->level != LEVEL_NONE &&
+    bool is_late = s->level != SPACE_NONE &&
                    (raft_driver_is_stalled(m->driver) || log_store_space_low(m->log));
     if (s->is_running || (loop_now_ms() < s->look_at_ms && !is_late))
         return;
@@ -207,16 +238,22 @@ void space_on_told(struct metaserver *m, struct rpc_request *take_request)
 {
     struct msg_meta_space said;
     if (decode_meta_space(take_request->body, take_request->version, &said) == 0 &&
-        said.node == take_request->remote->identity.node && said.level < LEVEL_COUNT)
-        *place_of(m->space, said.node) =
-            (struct space_peer){said.node, (enum level)said.level, loop_now_ms()};
+        said.node == take_request->remote->identity.node && said.level < SPACE_UNHEARD) {
+        struct space_peer *peer = place_of(m->space, said.node);
+        *peer = (struct space_peer){.id = said.node,
+                                    .level = (enum space_level)said.level,
+                                    .bytes_free = said.bytes_free,
+                                    .heard_ms = loop_now_ms()};
+        size_t size = said.place.size < PLACE_SIZE ? said.place.size : PLACE_SIZE - 1;
+        memcpy(peer->place, said.place.data, size);
+    }
     rpc_request_drop(take_request);
 }
 
 /* ---- refusing ---- */
 
 /* From this level on a request of this kind is refused. */
-static enum level limit_of(uint16_t code)
+static enum space_level limit_of(uint16_t code)
 {
     switch (code) {
     case MSG_meta_create:
@@ -224,52 +261,73 @@ static enum level limit_of(uint16_t code)
     case MSG_meta_mkdir:
     case MSG_meta_symlink:
     case MSG_meta_link:
-        return LEVEL_LOW;
+        return SPACE_LOW;
     case MSG_meta_commit:
     case MSG_meta_setattr:
     case MSG_meta_rename:
     case MSG_session_open:
-        return LEVEL_SHORT;
+        return SPACE_SHORT;
     default:
-        return LEVEL_NONE;
+        return SPACE_NONE;
     }
 }
 
 /* The worst of the leader and of the best majority: without room there nothing can be committed. */
-static enum level level_of_cluster(const struct space *s)
+static enum space_level level_of_cluster(const struct space *s)
 {
     const struct metaserver *m = s->m;
     const struct raft_config *config = raft_driver_config(m->driver);
-    unsigned count[LEVEL_COUNT] = {0}, with_room = 0;
+    unsigned count[SPACE_UNHEARD] = {0}, with_room = 0;
     for (unsigned i = 0; i < config->count; i++) {
         uint32_t id = config->servers[i].id;
         if (!config->servers[i].voter)
             continue;
-        enum level level = id == m->options.id ? s->level : level_of(s, id);
-        count[level == LEVEL_COUNT ? LEVEL_OK : level]++;
+        enum space_level level = id == m->options.id ? s->level : level_of(s, id);
+        count[level == SPACE_UNHEARD ? SPACE_OK : level]++;
     }
-    for (unsigned level = LEVEL_OK; level < LEVEL_COUNT; level++) {
+    for (unsigned level = SPACE_OK; level < SPACE_UNHEARD; level++) {
         with_room += count[level];
         if (with_room > raft_config_voters(config) / 2)
-            return (enum level)level > s->level ? (enum level)level : s->level;
+            return (enum space_level)level > s->level ? (enum space_level)level : s->level;
     }
-    return LEVEL_NONE;
+    return SPACE_NONE;
+}
+
+enum space_level space_of_cluster(const struct metaserver *m)
+{
+    bool is_stuck = raft_driver_is_stalled(m->driver) || log_store_space_low(m->log);
+    return is_stuck ? SPACE_NONE : level_of_cluster(m->space);
 }
 
 int space_refusal(const struct metaserver *m, uint16_t code)
 {
     const struct space *s = m->space;
-    bool is_stuck = raft_driver_is_stalled(m->driver) || log_store_space_low(m->log);
-    enum level level = is_stuck ? LEVEL_NONE : level_of_cluster(s);
-    if (level < limit_of(code) || level == LEVEL_OK)
+    enum space_level level = space_of_cluster(m);
+    if (level < limit_of(code) || level == SPACE_OK)
         return 0;
-    bool is_new = s->level == LEVEL_OK || loop_now_ms() < s->low_since_ms + HAND_OVER_FOR_MS;
+    bool is_new = s->level == SPACE_OK || loop_now_ms() < s->low_since_ms + HAND_OVER_FOR_MS;
     return is_new && find_successor(s) != 0 ? -ERR_BUSY : -ERR_NO_SPACE;
+}
+
+void space_fill(const struct metaserver *m, uint32_t id, struct rec_meta_status *ret)
+{
+    const struct space *s = m->space;
+    const struct space_peer *peer = find_peer(s, id);
+    ret->space_level = SPACE_UNHEARD;
+    if (id == m->options.id && s->is_known) {
+        ret->space_level = (uint8_t)s->level;
+        ret->space_free = s->left;
+        ret->space_place = slice_str(s->place);
+    } else if (id != m->options.id && peer) {
+        ret->space_level = (uint8_t)peer->level;
+        ret->space_free = peer->bytes_free;
+        ret->space_place = slice_str(peer->place);
+    }
 }
 
 bool space_is_ample(const struct metaserver *m)
 {
-    return m->space->level == LEVEL_OK && fs_is_ample(m->fs);
+    return m->space->level == SPACE_OK && fs_is_ample(m->fs);
 }
 
 /* ---- life ---- */

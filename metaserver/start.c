@@ -368,6 +368,7 @@ int meta_open(struct metaserver *m, struct err_text *why)
     int status = open_standing(m, is_new, why);
     if (status != 0)
         return status;
+    log_options.sink = log_gather_sink(&m->gathered);
     log_options.create = m->standing.state == STANDING_NEW;
     if (log_options.create && !m->options.join &&
         !raft_config_find(&m->peers, (uint32_t)m->options.id))
@@ -420,6 +421,7 @@ void meta_close(struct metaserver *m, bool is_clean)
     }
     checkpoint_store_close(m->checkpoints);
     log_store_close(m->log);
+    log_gather_release(&m->gathered);
     free(m->database);
 }
 

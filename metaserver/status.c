@@ -22,6 +22,7 @@ uint32_t status_fill_metas(struct metaserver *m, struct rec_meta_status ret[RAFT
                                      .voter = server->voter,
                                      .joining = is_self && status.joining,
                                      .match_index = is_self ? status.last_index : 0};
+        space_fill(m, server->id, &ret[i]);
         for (unsigned j = 0; j < status.peer_count; j++) {
             if (status.peers[j].id != server->id || is_self)
                 continue;
@@ -89,6 +90,7 @@ void status_answer(struct metaserver *m, struct rpc_request *take_request)
         .shards_last_copy = summary.last_copy,
         .shards_unavailable = summary.unavailable,
         .deletes_pending = counts.garbage_count,
+        .space_level = (uint8_t)space_of_cluster(m),
     };
     r.metas =
         (struct wire_list){.count = status_fill_metas(m, metas, &r.commit_index), .items = metas};

@@ -8,6 +8,7 @@
 #include "common/net/loop.h"
 #include "tools/commands.h"
 #include "tools/connect.h"
+#include "tools/health.h"
 #include "tools/json.h"
 #include "tools/member.h"
 #include "tools/text.h"
@@ -67,6 +68,7 @@ static json_t *member_json(const struct members *all, const struct member *m)
                                                            : json_of_number(s->checkpoint_age_ms));
     json_object_set_new(row, "checkpoint_ms", json_of_number(s->checkpoint_ms));
     json_object_set_new(row, "checkpoint_error", json_of_slice(s->checkpoint_error));
+    json_object_set_new(row, "space", json_of_space(m->space_level, m->space_free, m->space_place));
     return row;
 }
 
@@ -82,8 +84,8 @@ static void print_members_json(const struct members *all)
 
 static void print_members(const struct members *all)
 {
-    static const char *const head[] = {"ID",      "ADDRESS", "UP",         "ROLE", "MATCH",
-                                       "APPLIED", "LAG",     "CHECKPOINT", "AGE"};
+    static const char *const head[] = {"ID",  "ADDRESS",    "UP",  "ROLE",  "MATCH", "APPLIED",
+                                       "LAG", "CHECKPOINT", "AGE", "SPACE", "FREE"};
     enum { COLUMNS = sizeof head / sizeof head[0] };
     struct text_table table;
     text_table_init(&table, COLUMNS);
@@ -92,6 +94,7 @@ static void print_members(const struct members *all)
         const struct member *m = &all->items[i];
         char id[16], match[TEXT_SIZE] = "-", applied[TEXT_SIZE] = "-", lag[TEXT_SIZE] = "-";
         char checkpoint[TEXT_SIZE] = "-", age[TEXT_SIZE] = "-";
+        char left[TEXT_SIZE] = "-";
         uint64_t behind;
         bool up = m->status == 0;
         (void)snprintf(id, sizeof id, "m%u", m->node);
@@ -106,10 +109,21 @@ static void print_members(const struct members *all)
                 (void)text_duration(m->said.checkpoint_age_ms, age);
             if (m->said.checkpoint_error.size)
                 (void)snprintf(age, sizeof age, "FAILED");
+            if (m->space_level < SPACE_UNHEARD)
+                (void)text_bytes(m->space_free, left);
         }
         const char *row[COLUMNS] = {
-            id,         m->address, up ? "yes" : "no", up ? role_of(m) : "-", match, applied, lag,
-            checkpoint, age};
+            id,
+            m->address,
+            up ? "yes" : "no",
+            up ? role_of(m) : "-",
+            match,
+            applied,
+            lag,
+            checkpoint,
+            age,
+            up && m->space_level < SPACE_UNHEARD ? space_level_name(m->space_level) : "-",
+            left};
         text_table_row(&table, row);
     }
     text_table_print(&table);

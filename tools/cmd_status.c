@@ -17,9 +17,10 @@ static json_t *metas_json(const struct msg_status_r *s)
     struct slice cursor = s->metas.raw;
     struct rec_meta_status m;
     while (rec_meta_status_next(&cursor, &m))
-        json_array_append_new(list, json_pack("{s:o s:i s:b s:o}", "address",
-                                              json_of_slice(m.address), "id", (int)m.node, "up",
-                                              m.up, "match_index", json_of_number(m.match_index)));
+        json_array_append_new(
+            list, json_pack("{s:o s:i s:b s:o s:o}", "address", json_of_slice(m.address), "id",
+                            (int)m.node, "up", m.up, "match_index", json_of_number(m.match_index),
+                            "space", json_of_space(m.space_level, m.space_free, m.space_place)));
     return list;
 }
 
@@ -59,14 +60,15 @@ static json_t *status_json(const struct msg_status_r *s, const struct health_rep
     for (unsigned i = 0; i < r->line_count; i++)
         json_array_append_new(hints, json_string(r->lines[i]));
     json_t *meta = json_pack(
-        "{s:i s:o s:o s:o s:o s:o s:i s:o s:o s:o s:o}", "leader", (int)s->leader, "term",
+        "{s:i s:o s:o s:o s:o s:o s:i s:o s:o s:o s:o s:s}", "leader", (int)s->leader, "term",
         json_of_number(s->term), "commit_index", json_of_number(s->commit_index), "applied_index",
         json_of_number(s->applied_index), "checkpoint_index", json_of_number(s->checkpoint_index),
         "checkpoint_age_ms",
         s->checkpoint_age_ms == UINT64_MAX ? json_null() : json_of_number(s->checkpoint_age_ms),
         "checkpoint_ms", (int)s->checkpoint_ms, "checkpoint_error",
         json_of_slice(s->checkpoint_error), "files", json_of_number(s->file_count), "directories",
-        json_of_number(s->directory_count), "bytes", json_of_number(s->metadata_bytes));
+        json_of_number(s->directory_count), "bytes", json_of_number(s->metadata_bytes), "space",
+        space_level_name(s->space_level));
     json_t *copies =
         json_pack("{s:i s:i s:i s:i s:i s:i}", "wanted", s->copies, "shards", (int)s->shard_count,
                   "full", (int)s->shards_full, "under", (int)s->shards_under, "last_copy",

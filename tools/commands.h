@@ -6,7 +6,7 @@
 
 command_fn command_status, command_health, command_server_ls;
 command_fn command_meta_ls, command_meta_checkpoint, command_meta_transfer, command_meta_dump,
-    command_meta_load, command_meta_add, command_meta_remove, command_fsck;
+    command_meta_load, command_meta_add, command_meta_remove, command_meta_recover, command_fsck;
 command_fn command_mount, command_umount;
 command_fn command_dev_up, command_dev_down, command_dev_status, command_dev_kill,
     command_dev_start, command_dev_add_meta, command_dev_remove_meta;

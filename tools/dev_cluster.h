@@ -65,6 +65,11 @@ void dev_daemon_address(const struct dev_cluster *c, struct dev_daemon d, char *
 /* The daemon's program beside our own, so that a build tree works without being installed. */
 void dev_program_path(enum dev_kind kind, char ret_path[DEV_PATH_MAX + 64]);
 
+/* Its configuration file; not of the mount. */
+void dev_daemon_config(const struct dev_cluster *c, struct dev_daemon d,
+                       char ret_path[DEV_PATH_MAX + 64]);
+/* For a child that becomes a daemon's program: it obeys its configuration file alone. */
+void dev_forget_environment(void);
 /* The process id, or 0 when it is not running (a left-over pid file does not count). */
 pid_t dev_daemon_pid(const struct dev_cluster *c, struct dev_daemon d);
 /* Starts it in the background and waits until it accepts connections (the mount: is mounted).

@@ -82,6 +82,12 @@ static void file_of(const struct dev_cluster *c, struct dev_daemon d, const char
     (void)snprintf(ret_path, DEV_PATH_MAX + 64, "%s/%s/%s", c->folder, name, file);
 }
 
+void dev_daemon_config(const struct dev_cluster *c, struct dev_daemon d,
+                       char ret_path[DEV_PATH_MAX + 64])
+{
+    file_of(c, d, d.kind == DEV_META ? "metaserver.conf" : "chunkserver.conf", ret_path);
+}
+
 /* The word in the command line by which a process is known to be this daemon. */
 static void mark_of(const struct dev_cluster *c, struct dev_daemon d,
                     char ret_mark[DEV_PATH_MAX + 64])
@@ -89,7 +95,7 @@ static void mark_of(const struct dev_cluster *c, struct dev_daemon d,
     if (d.kind == DEV_MOUNT)
         (void)snprintf(ret_mark, DEV_PATH_MAX + 64, "%s", c->folder);
     else
-        file_of(c, d, d.kind == DEV_META ? "metaserver.conf" : "chunkserver.conf", ret_mark);
+        dev_daemon_config(c, d, ret_mark);
 }
 
 static bool process_is(pid_t pid, const char *mark)
@@ -176,7 +182,7 @@ static int write_pid(const struct dev_cluster *c, struct dev_daemon d, pid_t pid
 
 /* CAIRN_CLUSTER names a cluster for us, but is the option `cluster` for a daemon, and so are
  * others: a daemon of ours obeys its configuration file alone. */
-static void forget_environment(void)
+void dev_forget_environment(void)
 {
     for (char **at = environ; *at;) {
         char name[64];
@@ -197,7 +203,7 @@ static __attribute__((noreturn)) void become(const struct dev_cluster *c, struct
     char mark[DEV_PATH_MAX + 64];
     int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
     (void)setsid();
-    forget_environment();
+    dev_forget_environment();
     (void)dup2(null, STDIN_FILENO);
     (void)dup2(log_fd, STDOUT_FILENO);
     (void)dup2(log_fd, STDERR_FILENO);

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "tools/text.h"
+
 const char *health_name(enum health health)
 {
     static const char *const names[] = {"HEALTH_OK", "HEALTH_WARN", "HEALTH_ERR"};
@@ -15,6 +17,12 @@ const char *target_state_name(uint8_t state)
 {
     static const char *const names[] = {"?", "up", "down", "out", "failed"};
     return state <= TARGET_FAILED ? names[state] : "?";
+}
+
+const char *space_level_name(uint8_t level)
+{
+    static const char *const names[] = {"ok", "low", "short", "none", "unheard"};
+    return level <= SPACE_UNHEARD ? names[level] : "?";
 }
 
 static void __attribute__((format(printf, 3, 4)))
@@ -38,6 +46,31 @@ static void add_failed_checkpoint(struct health_report *r, unsigned node, struct
         node, error.size > 90 ? 90 : (int)error.size, (const char *)error.data, node);
 }
 
+/* One that is low hands over; the cluster refuses when the leader is, or too many are. */
+static void judge_space(const struct msg_status_r *s, const struct rec_meta_status *m,
+                        struct health_report *r)
+{
+    static const char *const refused[] = {"the others serve meanwhile", "no new names are taken",
+                                          "only deleting works", "nothing can be changed"};
+    static const char *const states[] = {"", "low", "nearly full", "full"};
+    enum health health = s->space_level > SPACE_LOW ? HEALTH_ERR : HEALTH_WARN;
+    const char *effect = s->space_level <= SPACE_NONE ? refused[s->space_level] : "?";
+    char left[TEXT_SIZE];
+    int size = m->space_place.size > 80 ? 80 : (int)m->space_place.size;
+    if (m->space_level == SPACE_OK || m->space_level >= SPACE_UNHEARD)
+        return;
+    if (size == 0)
+        add(r, health,
+            "META_FULL  m%u: database_max is nearly reached: %s left, %s; set a larger one and "
+            "restart",
+            m->node, text_bytes(m->space_free, left), effect);
+    else
+        add(r, health, "META_DISK_%s  disk %s: %s left on m%u, %s; make room in %.*s",
+            m->space_level == SPACE_LOW ? "LOW" : "FULL", states[m->space_level],
+            text_bytes(m->space_free, left), m->node, effect, size,
+            (const char *)m->space_place.data);
+}
+
 static void judge_metas(const struct msg_status_r *s, struct health_report *r)
 {
     struct slice cursor = s->metas.raw;
@@ -49,6 +82,7 @@ static void judge_metas(const struct msg_status_r *s, struct health_report *r)
             add(r, HEALTH_WARN,
                 "META_DOWN  m%u (%.*s) does not answer; start it: cairn dev start, or its service",
                 m.node, (int)m.address.size, (const char *)m.address.data);
+        judge_space(s, &m, r);
     }
     if (s->checkpoint_error.size)
         add_failed_checkpoint(r, s->leader, s->checkpoint_error);

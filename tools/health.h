@@ -22,5 +22,7 @@ void health_judge_member(const struct msg_meta_member_r *said, bool is_judged_le
                          struct health_report *report);
 const char *health_name(enum health health);
 const char *target_state_name(uint8_t state);
+/* "ok", "low", "short", "none", "unheard" */
+const char *space_level_name(uint8_t level);
 
 #endif

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "common/base/check.h"
+#include "tools/health.h"
 
 #include "common/base/banned.h"
 
@@ -25,6 +26,15 @@ json_t *json_of_slice(struct slice s)
     text = json_stringn(digits, 2 * s.size);
     free(digits);
     return text;
+}
+
+json_t *json_of_space(uint8_t level, uint64_t bytes_free, struct slice place)
+{
+    if (level >= SPACE_UNHEARD)
+        return json_null();
+    return json_pack("{s:s s:o s:o}", "level", space_level_name(level), "bytes_free",
+                     json_of_number(bytes_free), "folder",
+                     place.size ? json_of_slice(place) : json_null());
 }
 
 static void print(json_t *take_value, size_t flags)

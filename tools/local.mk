@@ -7,6 +7,7 @@ noinst_LIBRARIES += %D%/libtools.a
     %D%/cmd_file.c \
     %D%/cmd_fsck.c \
     %D%/cmd_meta.c %D%/cmd_meta_change.c %D%/meta_change.h \
+    %D%/cmd_meta_recover.c \
     %D%/cmd_mount.c \
     %D%/cmd_status.c \
     %D%/command.c %D%/command.h %D%/commands.h \
@@ -18,6 +19,7 @@ noinst_LIBRARIES += %D%/libtools.a
     %D%/json.c %D%/json.h \
     %D%/member.c %D%/member.h \
     %D%/place.c %D%/place.h \
+    %D%/recover.c %D%/recover.h \
     %D%/text.c %D%/text.h
 TOOLS_LIBS = %D%/libtools.a $(CLIENT_LIBS) $(JANSSON_LIBS)
 

@@ -50,8 +50,8 @@ int member_ask(const char *address, uint16_t code, struct slice body, unsigned d
     return q.status;
 }
 
-static int ask_member(const char *address, struct bytes *bytes, struct msg_meta_member_r *ret,
-                      struct err_text *why)
+int member_fetch(const char *address, struct bytes *bytes, struct msg_meta_member_r *ret,
+                 struct err_text *why)
 {
     struct bytes body = {0};
     encode_meta_member(&body, &(struct msg_meta_member){0});
@@ -98,16 +98,31 @@ static void find_leader(struct members *m)
             }
 }
 
+/* Its own row is what it knows best. */
+static void take_space(struct member *one)
+{
+    struct slice cursor = one->said.metas.raw;
+    struct rec_meta_status row;
+    one->space_level = SPACE_UNHEARD;
+    while (one->status == 0 && rec_meta_status_next(&cursor, &row))
+        if (row.node == one->node) {
+            one->space_level = row.space_level;
+            one->space_free = row.space_free;
+            one->space_place = row.space_place;
+        }
+}
+
 static void ask_all(struct members *m, const struct msg_meta_member_r *said)
 {
     add_rows(m, said);
     for (unsigned i = 0; i < m->count; i++) {
         struct member *one = &m->items[i];
-        one->status = ask_member(one->address, &one->bytes, &one->said, &one->why);
+        one->status = member_fetch(one->address, &one->bytes, &one->said, &one->why);
         if (one->status == 0 &&
             memcmp(&one->said.cluster, &said->cluster, sizeof said->cluster) != 0)
             one->status = err_set(ERR_WRONG_CLUSTER, &one->why,
                                   "a metaserver of another cluster listens there");
+        take_space(one);
     }
     find_leader(m);
 }
@@ -150,7 +165,7 @@ int members_fetch(const char *cluster, struct members *ret_members, struct err_t
     int best = -ERR_UNREACHABLE; /* when it names nobody */
     for (unsigned i = 0; !ret_members->leader && i < named.count; i++) {
         bytes_clear(&bytes);
-        status = ask_member(named.address[i], &bytes, &said, why);
+        status = member_fetch(named.address[i], &bytes, &said, why);
         if (status != 0) {
             best = best == 0 ? 0 : status;
             continue;

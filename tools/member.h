@@ -13,6 +13,10 @@ enum { MEMBERS_MAX = 16, MEMBER_ASK_MS = 3000 };
 int member_ask(const char *address, uint16_t code, struct slice body, unsigned deadline_ms,
                uint16_t wanted_code, struct bytes *out, struct err_text *why);
 
+/* What one says about itself; `bytes` is what `ret` points into. */
+int member_fetch(const char *address, struct bytes *bytes, struct msg_meta_member_r *ret,
+                 struct err_text *why);
+
 struct member {
     uint32_t node;
     char address[CLIENT_ADDRESS_SIZE];
@@ -20,6 +24,9 @@ struct member {
     struct err_text why; /* of the status */
     struct bytes bytes;  /* what `said` points into */
     struct msg_meta_member_r said;
+    uint8_t space_level; /* enum space_level, with the next two out of its answer */
+    uint64_t space_free;
+    struct slice space_place;
     /* What the leader knows. */
     bool is_up, is_voter, is_joining;
     uint64_t match_index;

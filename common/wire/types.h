@@ -99,6 +99,8 @@ enum rename_flags { RENAME_FLAG_NOREPLACE = 1u << 0, RENAME_FLAG_EXCHANGE = 1u <
 /* Of meta_change: a learner more, a learner becomes a voter, one less. */
 enum meta_change_kind { META_CHANGE_ADD = 1, META_CHANGE_PROMOTE, META_CHANGE_REMOVE };
 
+/* Room on a metaserver's disk: what is refused at each is in metaserver/space.c. */
+enum space_level { SPACE_OK, SPACE_LOW, SPACE_SHORT, SPACE_NONE, SPACE_UNHEARD };
 enum member_role { MEMBER_FOLLOWER = 1, MEMBER_CANDIDATE, MEMBER_LEADER };
 enum target_state { TARGET_UP = 1, TARGET_DOWN, TARGET_OUT, TARGET_FAILED };
 enum slot_state { SLOT_OFFLINE = 0, SLOT_SYNCING = 1, SLOT_INSYNC = 2 };

@@ -2,6 +2,8 @@
 # The metadata service at many files, against the figures in docs/performance.md:
 #   make bench-meta                       10 million files, about 25 minutes and 8 GB under BENCH_DIR
 #   FILES=100000 KILLS=3 make bench-meta  a quick look
+#   FILES=300000 RESTART_CREATES="64 1 40" RESTARTS=7 tests/bench/meta.sh BUILD load restart
+#                                         restarts with a long log: clients, in flight, seconds
 # tests/bench/meta.sh BUILD [PART...]   PART: load query rpc create checkpoint restart kills rejoin
 #
 # What was loaded stays in BENCH_DIR (default /var/tmp/cairn-bench-meta) so that parts can be run
@@ -9,6 +11,7 @@
 set -u
 build=$(cd "$1" && pwd); shift
 FILES=${FILES:-10000000} KILLS=${KILLS:-20} SECONDS_EACH=${SECONDS_EACH:-10} PORT=${PORT:-7931} KEEP=${KEEP:-0}
+RESTART_CREATES=${RESTART_CREATES:-8 8 5} RESTARTS=${RESTARTS:-1}
 dir=${BENCH_DIR:-/var/tmp/cairn-bench-meta}/$FILES
 meta=${CAIRN_METASERVER:-$build/metaserver/cairn-metaserver}
 load=$build/tests/bench/meta-load client=$build/tests/bench/meta-client
@@ -102,12 +105,16 @@ part_checkpoint() {
 part_restart() {
     # A log of usual length: no part takes checkpoints unless it says so.
     rm -rf "$dir"/m[123]; nodes
-    all_start; create 8 8 5 > /dev/null
+    # shellcheck disable=SC2086
+    all_start; create $RESTART_CREATES > /dev/null
     row "log of a server" "$(du -sh "$dir/m1/log" | cut -f1)"
-    local start leader
-    leader=$(leader_id); node_kill "$leader"; start=$(now_ms); node_start "$leader"
-    "$client" "127.0.0.1:$((PORT + leader - 1))" - answer
-    row "killed, first answer of that one" "$(($(now_ms) - start)) ms, $(cpu_s "$leader") CPU-s"
+    local start leader i
+    for ((i = 0; i < RESTARTS; i++)); do
+        leader=$(leader_id); node_kill "$leader"; start=$(now_ms); node_start "$leader"
+        "$client" "127.0.0.1:$((PORT + leader - 1))" - answer
+        row "killed, first answer of that one" "$(($(now_ms) - start)) ms, $(cpu_s "$leader") CPU-s, $(awk '/RssAnon/ { print $2 }' "/proc/${pid[$leader]}/status") KiB of its own"
+        while ! leader_id > /dev/null 2>&1; do sleep 0.2; done
+    done
     all_kill; start=$(now_ms); all_start
     row "all killed, first look-up" "$(($(now_ms) - start)) ms (an election in it)"
     leader=$(leader_id); node_kill "$leader"; distrust "$leader"; start=$(now_ms); node_start "$leader"

@@ -17,6 +17,17 @@ fill() { # to the last byte
 drain() { rm -f "$work/disk$1"/fill "$work/disk$1"/fill2; }
 leads_other() { [ -n "$(leader)" ] && [ "$(leader)" != "$1" ]; }
 no_space() { mkdir "$M/x$RANDOM$RANDOM" 2>&1 | grep -q 'No space left on device'; }
+# told NODE EFFECT: cairn status says that it is short of room, where, and what is refused.
+told() { timeout 20 "$cairn" status --cluster "$addresses" | grep -E "META_DISK_(LOW|FULL)  disk .* left on m$1, $2; make room in $work/disk$1/"; }
+# room_of NODE: its level in the JSON of status and of meta ls.
+room_of() {
+    { timeout 20 "$cairn" status --cluster "$addresses" -o json; timeout 20 "$cairn" meta ls --cluster "$addresses" -o json; } | python3 -c "
+import json, sys
+d = json.JSONDecoder(); text = sys.stdin.read(); s, end = d.raw_decode(text); l, end = d.raw_decode(text, end + 1)
+rows = [m for m in s['metaservers'] + l['members'] if m['id'] == $1]
+print(s['meta']['space'], *[m['space']['level'] for m in rows])"
+}
+all_ok() { [ "$(room_of "$1")" = "ok ok ok" ]; }
 ballast() { [ -e "$work/disk$1/meta/m/log/ballast" ]; }
 
 for i in 1 2 3; do meta_start $i; done
@@ -46,9 +57,12 @@ check "a full leader hands over" wait_for 30 leads_other "$first"
 before=$(wc -l < "$work/made")
 sleep 3
 check "names are made with one full" test "$(wc -l < "$work/made")" -gt "$((before + 10))"
+check "status tells which disk" wait_for 20 told "$first" "the others serve meanwhile"
+check "so do both lists" bash -c "[[ '$(room_of "$first")' =~ ^ok\ (low|short|none)\ (low|short|none)$ ]]"
 touch "$work/stop.a"; wait $writer
 check "no writer heard of it" test ! -s "$work/failed.a"
 drain "$first"
+check "status tells that it has room" wait_for 30 all_ok "$first"
 check "its room is seen again" wait_for 30 bash -c "tail -1 <(grep -a meta.space '$work/m$first.log') | grep -q level=ok"
 
 # all three
@@ -57,6 +71,8 @@ for i in 1 2 3; do fill $i; done
 check "new names get ENOSPC" wait_for 60 no_space
 check "writers get nothing but ENOSPC" bash -c "sleep 2; ! grep -v ENOSPC '$work/failed.b'"
 check "the leader says what to do" grep -aq 'level=.*make room on the disk' "$work/m$(leader).log"
+check "status tells what is refused" wait_for 20 told "$(leader)" "(only deleting works|nothing can be changed)"
+refuse "health is an error" 2 "^HEALTH_ERR" "$cairn" health --cluster "$addresses"
 check "reading goes on" test -d "$M/before"
 check "listing goes on" bash -c "ls '$M' | grep -q before"
 check "deleting goes on" rmdir "$M/before"

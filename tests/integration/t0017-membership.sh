@@ -95,12 +95,41 @@ check "after a restart of everything too" remount
 check "three vote" wait_for 15 names_are "m3 m5 m6"
 check "content is equal" diff -r "$source_tree" "$last"
 
-# the majority is lost for good: one folder goes on alone
-kill_nine m3; kill_nine m6; rm -rf "$D/m6/data"
+# R12: the majority is lost for good, and one folder goes on alone: not by accident
+recover=("$cairn" meta recover --force-new-cluster)
+refuse "its daemon runs" 7 "m[356] runs" "${recover[@]}" --dir "$D" m3
+refuse "something runs on its folder" 7 "nothing was changed: .*(another process|in use)" "${recover[@]}" --config "$D/m3/metaserver.conf" --yes-i-may-lose-data
+kill_nine m3
+refuse "others still answer" 7 "there still answer: m5, m6" "${recover[@]}" --config "$D/m3/metaserver.conf" --yes-i-may-lose-data
+kill_nine m6; rm -rf "$D/m6/data"
 kill_nine m5; mv "$D/m5/data" "$work/m5-old"
+chown 1234 "$D/m3/data/log"
+refuse "another user's folder" 7 "belongs to user 1234" "${recover[@]}" --dir "$D" m3 --yes-i-may-lose-data
+chown 0 "$D/m3/data/log"
+refuse "say how" 2 "force-new-cluster" "$cairn" meta recover --dir "$D" m3
+refuse "say which" 2 "which metaserver" "${recover[@]}" --yes-i-may-lose-data
+refuse "an empty folder" 7 "holds no cluster" "${recover[@]}" --dir "$D" m6 --yes-i-may-lose-data
+check "which is not made" test ! -e "$D/m6/data"
+refuse "without a terminal it wants to be sure" 7 "no terminal to ask on" "${recover[@]}" --dir "$D" m3 < /dev/null
+cp "$work/step.out" "$work/told"
+check "it told what the folder holds" bash -c "
+    grep -qE 'holds entries up to [0-9,]+ of term [0-9]+' '$work/told' && grep -q LOST '$work/told' &&
+    grep -qE 'last change was made at 20' '$work/told' && grep -q 'm5 at .* does not answer' '$work/told'"
+on_terminal() { script -qec "timeout 60 $cairn meta recover --force-new-cluster --dir $D m3" /dev/null; }
+echo no | on_terminal > "$work/no.out" 2>&1
+check "no is no" test $? -eq 7
 daemon=$build/metaserver/cairn-metaserver
-refuse "it wants to be sure" 1 "LOST" "$daemon" --config "$D/m3/metaserver.conf" --force-new-cluster yes
-check "one survivor becomes a cluster" "$daemon" --config "$D/m3/metaserver.conf" --force-new-cluster yes --yes-i-may-lose-data yes
+refuse "the daemon wants to be sure, too" 1 "LOST" "$daemon" --config "$D/m3/metaserver.conf" --force-new-cluster yes
+id=$(sed -n 's/^uuid = //p' "$D/cluster.ini")
+check "confirmed with the cluster's id, one survivor becomes a cluster" on_terminal <<< "${id:0:8}"
+check "the others are forgotten" test "$(wc -l < "$D/metaservers") $(grep -c '^metas = 3:' "$D/cluster.ini")" = "1 1"
 check "it starts" dev start m3
 check "it leads alone" wait_for 15 names_are "m3"
 check "content is equal" diff -r "$source_tree" "$last"
+check "1 -> 2" dev add-meta
+check "2 -> 3" dev add-meta
+check "three vote" wait_for 15 names_are "m3 m7 m8"
+check "what is started again are these" dev start all
+check "three vote" wait_for 15 names_are "m3 m7 m8"
+check "content is equal" diff -r "$source_tree" "$last"
+check "writing goes on" bash -c "echo new > '$M/new' && sync '$M/new' && [ \$(cat '$M/new') = new ]"

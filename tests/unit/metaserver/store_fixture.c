@@ -64,6 +64,38 @@ void model_init(struct model *m)
     m->first = 1;
 }
 
+struct readback {
+    const struct log_gather *gathered;
+    unsigned next;
+    bool right;
+};
+
+static int compare_gathered(void *arg, const struct log_entry *entry)
+{
+    struct readback *b = arg;
+    if (b->next >= b->gathered->count)
+        return -ERR_INVALID;
+    const struct raft_entry *e = &b->gathered->entries[b->next++];
+    b->right = b->right && e->index == entry->index && e->term == entry->term &&
+               (uint8_t)e->kind == entry->kind && slice_equal(e->payload, entry->data);
+    return 0;
+}
+
+/* Entry for entry what a second reading gives; of a faulty log it is worth nothing. */
+static void check_gathered(struct log_store *store, const struct log_recovery *r,
+                           const struct log_gather *g)
+{
+    struct readback b = {g, 0, true};
+    int result = 0;
+    if (r->verdict == LOG_FAULTY)
+        return;
+    CU_ASSERT_TRUE(log_gather_holds(g, r->first_index, r->last_index));
+    if (r->last_index >= r->first_index)
+        result = log_store_read(store, r->first_index, r->last_index, 0, compare_gathered, &b);
+    CU_ASSERT_EQUAL(result, 0);
+    CU_ASSERT_TRUE(b.right && b.next == g->count);
+}
+
 int log_reopen(struct log_store **store, struct log_recovery *ret_recovery, uint64_t segment_size)
 {
     log_store_close(*store);
@@ -72,11 +104,19 @@ int log_reopen(struct log_store **store, struct log_recovery *ret_recovery, uint
     (void)snprintf(folder, sizeof folder, "%s/log", fixture_folder);
     struct log_store_options options = {
         .segment_size_bytes = segment_size, .ballast_size_bytes = 8192, .create = true};
+    struct log_gather gathered = {.entries = NULL};
+    struct log_recovery recovery;
     struct err_text why = {""};
+    options.sink = log_gather_sink(&gathered);
     int result =
-        log_store_open(folder, &fixture_cluster, FIXTURE_NODE, &options, store, ret_recovery, &why);
+        log_store_open(folder, &fixture_cluster, FIXTURE_NODE, &options, store, &recovery, &why);
     if (result != 0)
         printf("# open: %s: %s\n", err_name(result), why.text);
+    else
+        check_gathered(*store, &recovery, &gathered);
+    log_gather_release(&gathered);
+    if (result == 0 && ret_recovery)
+        *ret_recovery = recovery;
     return result;
 }
 

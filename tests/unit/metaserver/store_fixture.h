@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "common/base/prng.h"
+#include "metaserver/log_gather.h"
 #include "metaserver/log_store.h"
 #include "tests/lib/tap.h"
 
@@ -38,7 +39,8 @@ struct model {
 };
 void model_init(struct model *m);
 
-/* Opens fixture_folder/log with small segments. */
+/* Opens fixture_folder/log with small segments, and compares what recovery handed over with what is
+ * read back. */
 int log_reopen(struct log_store **store, struct log_recovery *ret_recovery, uint64_t segment_size);
 /* Appends model entries [from..from + count) with `term`, to the model, too. */
 int log_put(struct log_store *store, struct model *m, uint64_t from, unsigned count, uint64_t term);

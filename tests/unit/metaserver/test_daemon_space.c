@@ -58,6 +58,26 @@ static int make_until_refused(void)
     return status;
 }
 
+/* All three are `level`, as the leader heard them, and so is the cluster. */
+static bool all_are(uint8_t level)
+{
+    struct rec_meta_status row;
+    struct msg_status_r s;
+    if (status_get(&s) != 0 || s.space_level != level)
+        return false;
+    unsigned count = 0;
+    for (struct slice cursor = s.metas.raw; rec_meta_status_next(&cursor, &row);)
+        count += row.space_level == level && row.space_free > 0 && row.space_place.size > 0;
+    return count == METAS;
+}
+
+static void expect_all(uint8_t level)
+{
+    for (unsigned i = 0; i < 200 && !all_are(level); i++)
+        pause_ms(100);
+    CU_ASSERT_TRUE(all_are(level));
+}
+
 static void refuses_what_grows(void)
 {
     struct msg_meta_entry_r first = {.index = 0}, again = {.index = 0};
@@ -67,6 +87,7 @@ static void refuses_what_grows(void)
     CU_ASSERT_EQUAL(make(++one.sequence, "second", &again), 0);
     restart_with_reserve(2);
     CU_ASSERT_EQUAL(make_until_refused(), -ERR_NO_SPACE);
+    expect_all(SPACE_LOW);
     CU_ASSERT_EQUAL(make(sequence, "first", &again), 0); /* R22: it was done */
     CU_ASSERT_EQUAL(again.index, first.index);
     CU_ASSERT_EQUAL(again.attr.inode, first.attr.inode);
@@ -75,11 +96,13 @@ static void refuses_what_grows(void)
     CU_ASSERT_EQUAL(file_unlink(&one, "second"), 0);
     restart_with_reserve(8);
     CU_ASSERT_EQUAL(make_until_refused(), -ERR_NO_SPACE);
+    expect_all(SPACE_SHORT);
     CU_ASSERT_EQUAL(change_mode(first.attr.inode), -ERR_NO_SPACE);
     CU_ASSERT_EQUAL(file_stat(first.attr.inode), 0);
     CU_ASSERT_EQUAL(file_unlink(&one, "first"), 0);
     restart_with_reserve(0);
     CU_ASSERT_EQUAL(make(++one.sequence, "third", &again), 0);
+    expect_all(SPACE_OK);
 }
 
 CU_TestInfo daemon_space_tests[] = {{"refuses_what_grows", refuses_what_grows}, CU_TEST_INFO_NULL};

@@ -102,11 +102,18 @@ static void disk_start(bool recycled)
 
 static void recover(const struct disk *d, struct log_recover *r, struct log_recovery *recovery)
 {
+    struct log_gather gathered = {.entries = NULL};
     log_recover_init(r, &fixture_cluster, FIXTURE_NODE);
+    r->sink = log_gather_sink(&gathered);
     for (unsigned i = 0; i < d->count; i++)
         log_recover_segment(r, d->segments[i].number, d->segments[i].first_batch,
                             d->segments[i].bytes, BLOCKS);
     log_recover_finish(r, d->segments[d->count - 1].number, recovery);
+    /* A log that is to be trusted was handed over whole, and nothing that was cut off. */
+    if (recovery->verdict != LOG_FAULTY &&
+        !log_gather_holds(&gathered, recovery->first_index, recovery->last_index))
+        CU_FAIL("what recovery hands over is not what it says the log holds");
+    log_gather_release(&gathered);
 }
 
 /* Every entry that the result offers is what the model says; `all`: and none is missing. */

@@ -140,15 +140,54 @@ static void worst_counts(void)
     CU_ASSERT_EQUAL(r.line_count, 3);
 }
 
+static void lacks_room(unsigned i, uint8_t level, const char *folder)
+{
+    metas[i].space_level = level;
+    metas[i].space_free = 1230ull << 20;
+    metas[i].space_place = slice_str(folder);
+}
+
+static bool says(const char *text)
+{
+    struct health_report r = judge();
+    return strstr(r.lines[0], text) != NULL;
+}
+
+/* R21: a metaserver without room is told before anybody is refused, with what is refused and where
+ * to make room; one that nobody heard of is no news. */
+static void room_on_metaservers(void)
+{
+    healthy();
+    lacks_room(1, SPACE_UNHEARD, "");
+    CU_ASSERT_EQUAL(judge().line_count, 0);
+    lacks_room(1, SPACE_LOW, "/var/lib/cairn");
+    expect_one(HEALTH_WARN, "META_DISK_LOW  disk low: 1.2 GiB left on m2, the others serve");
+    CU_ASSERT_TRUE(says("make room in /var/lib/cairn"));
+    status.space_level = SPACE_LOW;
+    expect_one(HEALTH_WARN, "META_DISK_LOW  disk low: 1.2 GiB left on m2, no new names are taken");
+    lacks_room(1, SPACE_NONE, "/var/lib/cairn");
+    status.space_level = SPACE_NONE;
+    expect_one(HEALTH_ERR, "META_DISK_FULL  disk full: ");
+    CU_ASSERT_TRUE(says("nothing can be changed"));
+    lacks_room(1, SPACE_SHORT, "/d");
+    CU_ASSERT_TRUE(says("disk nearly full: "));
+    lacks_room(1, SPACE_SHORT, "");
+    status.space_level = SPACE_SHORT;
+    expect_one(HEALTH_ERR, "META_FULL  m2: database_max is nearly reached: 1.2 GiB left");
+    lacks_room(1, 17, "/somewhere"); /* of a later version */
+    status.space_level = 0;
+    CU_ASSERT_EQUAL(judge().line_count, 0);
+}
+
 #define TESTS(T)                   \
     T(all_well_is_ok)              \
     T(dead_servers_warn)           \
     T(lost_copies_and_checkpoints) \
     T(worst_counts)                \
-    T(checkpoints_of_members)
+    T(checkpoints_of_members)      \
+    T(room_on_metaservers)
 CU_TestInfo tests_health[] = {
 #define T(name) {#name, name},
     TESTS(T)
 #undef T
-        {"checkpoints_of_members", checkpoints_of_members},
-    CU_TEST_INFO_NULL};
+        CU_TEST_INFO_NULL};
