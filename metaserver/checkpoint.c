@@ -63,6 +63,9 @@ static int produce(void *arg, struct checkpoint_writer *writer)
 static void run(struct work *work)
 {
     struct checkpointer *c = CONTAINER_OF(work, struct checkpointer, work);
+#ifdef PLANT_R11_TRIM
+    (void)log_store_trim(c->m->log, c->id.index); /* before the checkpoint is there */
+#endif
     work->status = checkpoint_store_write(c->m->checkpoints, c->id, produce, c, &c->why);
     fs_snapshot_end(
         c->snapshot); /* early: it keeps old pages of the database from being used again */

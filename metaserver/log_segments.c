@@ -56,6 +56,16 @@ static int take_spare(struct log_store *store, uint64_t *ret_number)
     }
 }
 
+static int record_highest(struct log_store *store, uint64_t number)
+{
+    lock(&store->vote_lock);
+    struct log_vote_record next = store->record;
+    next.segment_highest = number;
+    int result = log_vote_store(store, &next);
+    unlock(&store->vote_lock);
+    return result;
+}
+
 /* The name must be durable before a batch in it is acknowledged, and the record of the highest
  * segment after the name: otherwise a crash between the two would look like a lost segment. */
 static int activate(struct log_store *store, uint64_t spare, struct log_segment *segment)
@@ -65,17 +75,16 @@ static int activate(struct log_store *store, uint64_t spare, struct log_segment 
     log_file_name_format(
         &(struct log_file_name){.number = segment->number, .first_batch = segment->first_batch},
         to);
+#ifdef PLANT_R17_RECORD
+    if (record_highest(store, segment->number) != 0)
+        return -ERR_IO;
+#endif
     if (log_file_rename(store->folder_fd, from, to) != 0)
         return log_store_fail(store);
     segment->fd = openat(store->folder_fd, to, O_RDWR | O_CLOEXEC);
     if (segment->fd < 0)
         return log_store_fail(store);
-    lock(&store->vote_lock);
-    struct log_vote_record next = store->record;
-    next.segment_highest = segment->number;
-    int result = log_vote_store(store, &next);
-    unlock(&store->vote_lock);
-    return result;
+    return record_highest(store, segment->number);
 }
 
 int log_store_rotate(struct log_store *store)
