@@ -12,6 +12,12 @@ static void spare_name(uint64_t number, char ret_text[LOG_NAME_SIZE])
     log_file_name_format(&(struct log_file_name){.spare = true, .number = number}, ret_text);
 }
 
+/* R19: the folder's failed sync is told once, and may be about the name of the segment in use. */
+static int made_or_failed(struct log_store *store, int result)
+{
+    return result == -ERR_IO ? log_store_fail(store) : result;
+}
+
 /* Writing the zeros happens outside files_lock: a change of segment must not wait for it. */
 int log_store_prepare_spare(struct log_store *store)
 {
@@ -29,7 +35,7 @@ int log_store_prepare_spare(struct log_store *store)
     if (result != 0) {
         if (result == -ERR_NO_SPACE)
             atomic_store(&store->space_low, true);
-        return result;
+        return made_or_failed(store, result);
     }
     lock(&store->files_lock);
     bool kept = store->spare_count < LOG_SPARE_COUNT_MAX;
@@ -199,5 +205,5 @@ int log_store_ballast_restore(struct log_store *store)
     lock(&store->files_lock);
     store->ballast_present = result == 0;
     unlock(&store->files_lock);
-    return result;
+    return made_or_failed(store, result);
 }

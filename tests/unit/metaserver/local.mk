@@ -1,12 +1,14 @@
 # Unit tests of metaserver.
 check_PROGRAMS += %D%/test-metaserver-store
 %C%_test_metaserver_store_SOURCES = \
+    %D%/faults.c %D%/faults.h \
     %D%/store_fixture.c %D%/store_fixture.h \
     %D%/store_main.c \
     %D%/test_checkpoint.c \
     %D%/test_damage_large.c \
     %D%/test_log.c \
     %D%/test_log_damage.c \
+    %D%/test_log_faults.c \
     %D%/test_log_random.c \
     %D%/test_log_space.c \
     %D%/test_standing.c \
