@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -65,15 +66,19 @@ static bool take_one(_Atomic uint32_t *left)
 /* True when this call is to fail. */
 static bool sync_fails(int fd)
 {
-    bool is_armed = atomic_load(&faults->sync_errors) || atomic_load(&faults->sync_count) ||
+    bool is_armed = atomic_load(&faults->sync_errors) || atomic_load(&faults->sync_inode) ||
                     atomic_load(&faults->sync_held);
     if (!is_armed || !is_under(fd, "/log/"))
         return false;
     wait_while(&faults->sync_held);
     if (take_one(&faults->sync_skip))
         return false;
+    struct stat file;
+    CHECK(fstat(fd, &file) == 0);
     bool fails = take_one(&faults->sync_errors);
-    if (fails || atomic_load(&faults->sync_count))
+    if (fails)
+        atomic_store(&faults->sync_inode, file.st_ino);
+    if (atomic_load(&faults->sync_inode) == file.st_ino)
         (void)atomic_fetch_add(&faults->sync_count, 1);
     return fails;
 }

@@ -15,7 +15,8 @@ struct faults {
     /* Of fsync and fdatasync of the log's folder and the files in it: */
     _Atomic uint32_t sync_skip;       /* so many more succeed before the first that fails */
     _Atomic uint32_t sync_errors;     /* so many then fail with EIO, as the kernel says it: once */
-    _Atomic uint32_t sync_count;      /* calls since the first that failed, itself included */
+    _Atomic uint64_t sync_inode;      /* of the file whose sync failed last */
+    _Atomic uint32_t sync_count;      /* calls for that file since, the failed one included */
     _Atomic uint32_t sync_held;       /* they wait while it is set */
     _Atomic uint32_t checkpoint_held; /* writes to a checkpoint wait while it is set */
     _Atomic uint32_t checkpoint_seen; /* one came */

@@ -19,11 +19,23 @@ check_PROGRAMS += %D%/test-metaserver-store
 check_PROGRAMS += %D%/test-metaserver
 %C%_test_metaserver_SOURCES = \
     %D%/daemon_fixture.c %D%/daemon_fixture.h \
+    %D%/faults.c %D%/faults.h \
     %D%/daemon_main.c \
     %D%/test_daemon_clients.c \
     %D%/test_daemon_space.c \
     %D%/test_daemon_targets.c
 %C%_test_metaserver_LDADD = $(TEST_LIBS) $(NET_LIBS)
+
+# Starts metaserver-with-faults: cairn-metaserver with calls of libc that fail on request.
+check_PROGRAMS += %D%/test-metaserver-faults %D%/metaserver-with-faults
+%C%_test_metaserver_faults_SOURCES = \
+    %D%/daemon_fixture.c %D%/daemon_fixture.h \
+    %D%/faults.c %D%/faults.h \
+    %D%/test_daemon_faults.c
+%C%_test_metaserver_faults_LDADD = $(TEST_LIBS) $(NET_LIBS)
+%C%_metaserver_with_faults_SOURCES = $(metaserver_cairn_metaserver_SOURCES) \
+    %D%/faults.c %D%/faults.h
+%C%_metaserver_with_faults_LDADD = $(metaserver_cairn_metaserver_LDADD)
 
 check_PROGRAMS += %D%/test-metaserver-queries
 %C%_test_metaserver_queries_SOURCES = %D%/test_queries.c
