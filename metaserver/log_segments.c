@@ -15,6 +15,9 @@ static void spare_name(uint64_t number, char ret_text[LOG_NAME_SIZE])
 /* R19: the folder's failed sync is told once, and may be about the name of the segment in use. */
 static int made_or_failed(struct log_store *store, int result)
 {
+#ifdef PLANT_R19_SPARE
+    return result;
+#endif
     return result == -ERR_IO ? log_store_fail(store) : result;
 }
 
@@ -33,8 +36,10 @@ int log_store_prepare_spare(struct log_store *store)
     spare_name(number, name);
     int result = log_file_preallocate(store->folder_fd, name, store->segment_size_bytes);
     if (result != 0) {
+#ifndef PLANT_R21
         if (result == -ERR_NO_SPACE)
             atomic_store(&store->space_low, true);
+#endif
         return made_or_failed(store, result);
     }
     lock(&store->files_lock);
@@ -88,6 +93,10 @@ int log_store_rotate(struct log_store *store)
 {
     uint64_t spare;
     int result = take_spare(store, &spare);
+#ifdef PLANT_R21_WEDGE
+    if (result != 0)
+        return log_store_fail(store);
+#endif
     if (result != 0) /* nothing was written: only the lack of space may be tried again */
         return result == -ERR_NO_SPACE ? result : log_store_fail(store);
     struct log_segment *segment = calloc(1, sizeof *segment);
