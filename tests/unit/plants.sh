@@ -31,6 +31,8 @@ first  R21_WEDGE   metaserver/test-metaserver-store          metastore/faults
 first  R22         metaserver/fs/test-metaserver-fs          repeats_get_the_first_answer
 first  R22_SPACE   metaserver/test-metaserver                refuses_what_grows
 first  R25_LOOP    metaserver/test-metaserver-faults         wall_clock_moves_no_timeout
+first  R28_UNTOLD  metaserver/test-metaserver-faults         hashes_are_told_and_compared
+second R28_GO_ON   metaserver/test-metaserver-faults         hashes_are_told_and_compared
 second R15_VIEW    metaserver/test-metaserver-queries        answers
 second R23         common/client/test-common-client          op_change_in_a_lost_session
 second R23_OPEN    metaserver/test-metaserver-faults         open_proposals_are_not_failed

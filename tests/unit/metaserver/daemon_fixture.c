@@ -19,7 +19,9 @@ static struct {
     pid_t pids[METAS];
     struct loop *loop;
     struct rpc_identity client, chunkserver;
-    struct rpc_leader *as_client, *as_chunkserver;
+    struct rpc_leader *as_client, *as_chunkserver, *as_client_of_three;
+    char alone_address[32];
+    pid_t alone_pid;
     struct answer answer;
     unsigned failures;            /* of the daemons, met while no test runs */
     struct faults *faults[METAS]; /* NULL: they run as they are */
@@ -111,17 +113,24 @@ void daemons_signal(unsigned which, int signal_number)
     CHECK(f.pids[which] != 0 && kill(f.pids[which], signal_number) == 0);
 }
 
-int daemons_end(unsigned which, unsigned within_ms)
+static int wait_end(pid_t pid, unsigned within_ms)
 {
     int status;
     uint64_t end = loop_now_ms() + within_ms;
-    while (waitpid(f.pids[which], &status, WNOHANG) == 0) {
+    while (waitpid(pid, &status, WNOHANG) == 0) {
         if (loop_now_ms() >= end)
             return -1;
         pause_ms(20);
     }
-    f.pids[which] = 0;
     return WIFEXITED(status) ? WEXITSTATUS(status) : 256 + WTERMSIG(status);
+}
+
+int daemons_end(unsigned which, unsigned within_ms)
+{
+    int status = wait_end(f.pids[which], within_ms);
+    if (status >= 0)
+        f.pids[which] = 0;
+    return status;
 }
 
 struct faults *daemons_faults(unsigned which)
@@ -185,9 +194,10 @@ int daemons_setup_with_faults(void)
 static void look_into_log(unsigned which)
 {
     char command[256];
-    (void)snprintf(command, sizeof command,
-                   "! grep -E 'check failed|ERROR: (Address|Leak)|runtime error' %s/m%u.log",
-                   f.folder, which + 1);
+    (void)snprintf(
+        command, sizeof command,
+        "! grep -E 'check failed|meta.diverged|ERROR: (Address|Leak)|runtime error' %s/m%u.log",
+        f.folder, which + 1);
     f.failures += system(command) != 0;
 }
 
@@ -306,15 +316,55 @@ void daemons_change_leader(void)
 
 static pid_t start_alone(const char *data, const char *address)
 {
+    char log[96];
+    (void)snprintf(log, sizeof log, "%s.log", data);
     pid_t pid = fork();
     CHECK(pid >= 0);
     if (pid == 0) {
         (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
         (void)execl(program(), program(), "--cluster", cluster_text, "--data", data, "--listen",
-                    address, "--log-level", "error", NULL);
+                    address, "--log-level", "error", "--log-file", log, NULL);
         _exit(127);
     }
     return pid;
+}
+
+void alone_start(void)
+{
+    char data[80];
+    const char *addresses[] = {f.alone_address};
+    struct rpc_leader_options options = {
+        .addresses = addresses, .address_count = 1, .identity = &f.client, .seed = 3};
+    (void)snprintf(data, sizeof data, "%s/single", f.folder);
+    if (f.alone_address[0] == '\0')
+        (void)snprintf(f.alone_address, sizeof f.alone_address, "127.0.0.1:%u",
+                       free_port(32100 + (unsigned)getpid() % 500));
+    f.alone_pid = start_alone(data, f.alone_address);
+    f.as_client_of_three = f.as_client;
+    f.as_client = rpc_leader_create(f.loop, &options);
+}
+
+int alone_end(int signal_number, unsigned within_ms)
+{
+    rpc_leader_destroy(f.as_client);
+    f.as_client = f.as_client_of_three;
+    if (signal_number != 0)
+        CHECK(kill(f.alone_pid, signal_number) == 0);
+    int status = wait_end(f.alone_pid, within_ms);
+    if (status < 0) {
+        CHECK(kill(f.alone_pid, SIGKILL) == 0 && waitpid(f.alone_pid, NULL, 0) == f.alone_pid);
+    }
+    return status;
+}
+
+void alone_path(const char *name, char ret_path[96])
+{
+    (void)snprintf(ret_path, 96, "%s/single/%s", f.folder, name);
+}
+
+const struct uuid *daemons_cluster(void)
+{
+    return &f.client.cluster;
 }
 
 bool daemons_alone_answers(void)

@@ -31,6 +31,13 @@ void daemons_change_leader(void);
 /* A metaserver without others, started twice on the same folder: it answers each time. */
 bool daemons_alone_answers(void);
 
+/* One without others, on a folder of its own: until alone_end all calls below go to it. The end is
+ * as of daemons_end, after the signal if it is not 0; one that does not end is killed. */
+void alone_start(void);
+int alone_end(int signal_number, unsigned within_ms);
+void alone_path(const char *name, char ret_path[96]); /* of a file in its folder */
+const struct uuid *daemons_cluster(void);
+
 struct answer {
     int status;
     uint16_t code;
@@ -72,6 +79,6 @@ bool becomes(uint64_t inode, bool is_there, unsigned within_ms);
 int status_get(struct msg_status_r *ret);
 
 extern CU_TestInfo daemon_client_tests[], daemon_target_tests[], daemon_expiry_tests[],
-    daemon_space_tests[], daemon_fault_tests[];
+    daemon_space_tests[], daemon_fault_tests[], daemon_state_tests[];
 
 #endif

@@ -31,8 +31,10 @@ check_PROGRAMS += %D%/test-metaserver-faults %D%/metaserver-with-faults
 %C%_test_metaserver_faults_SOURCES = \
     %D%/daemon_fixture.c %D%/daemon_fixture.h \
     %D%/faults.c %D%/faults.h \
-    %D%/test_daemon_faults.c
-%C%_test_metaserver_faults_LDADD = $(TEST_LIBS) $(NET_LIBS)
+    %D%/test_daemon_faults.c \
+    %D%/test_daemon_state.c
+%C%_test_metaserver_faults_LDADD = $(TEST_LIBS) metaserver/libmetastore.a metaserver/raft/libraft.a \
+    metaserver/fs/libfs.a common/ring/libring.a $(NET_LIBS) $(LMDB_LIBS)
 %C%_metaserver_with_faults_SOURCES = $(metaserver_cairn_metaserver_SOURCES) \
     %D%/faults.c %D%/faults.h
 %C%_metaserver_with_faults_LDADD = $(metaserver_cairn_metaserver_LDADD)

@@ -289,6 +289,8 @@ int main(int argc, char **argv)
 {
     CU_SuiteInfo suites[] = {{"metaserver/faults", daemons_setup_with_faults, daemons_teardown,
                               NULL, NULL, daemon_fault_tests},
+                             {"metaserver/state", daemons_setup_with_faults, daemons_teardown, NULL,
+                              NULL, daemon_state_tests},
                              CU_SUITE_INFO_NULL};
     return tap_run(suites, argc, argv);
 }
