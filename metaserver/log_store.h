@@ -183,8 +183,9 @@ void log_store_vote(const struct log_store *store, struct log_vote *ret_vote); /
 
 /* Makes the spare segment if it is missing (tens of ms of writing: for a worker thread, after any
  * sync; cheap when there is nothing to do). Without it a change of segment makes its own and the
- * sync that needs it takes longer. -ERR_NO_SPACE is harmless to the log. -ERR_IO is kept (R19): a
- * failed sync of the folder is told once, and may be about the name of a segment in use. */
+ * sync that needs it takes longer. -ERR_NO_SPACE and -ERR_BUSY (no descriptors) are harmless to the
+ * log. -ERR_IO is kept (R19): a failed sync of the folder is told once, and may be about the name
+ * of a segment in use. */
 int log_store_prepare_spare(struct log_store *store);
 
 /* True while no spare segment exists and the last attempt to make one failed for lack of space:

@@ -113,8 +113,9 @@ ssize_t pwrite(int fd, const void *data, size_t size, off_t offset)
 
 int posix_fallocate(int fd, off_t offset, off_t size)
 {
-    if (atomic_load(&faults->no_space))
-        return ENOSPC;
+    int failed = atomic_load(&faults->fallocate_errno);
+    if (failed != 0)
+        return failed;
     return syscall(SYS_fallocate, fd, 0, offset, size) == 0 ? 0 : errno;
 }
 

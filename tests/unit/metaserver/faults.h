@@ -20,7 +20,7 @@ struct faults {
     _Atomic uint32_t sync_held;       /* they wait while it is set */
     _Atomic uint32_t checkpoint_held; /* writes to a checkpoint wait while it is set */
     _Atomic uint32_t checkpoint_seen; /* one came */
-    _Atomic uint32_t no_space;        /* posix_fallocate fails with ENOSPC */
+    _Atomic int32_t fallocate_errno;  /* posix_fallocate returns it */
 };
 
 extern struct faults *faults;

@@ -1,7 +1,9 @@
 /* Failing syncs (R19) and a full disk (R21) under the log, by faults.c: no root, no loop device. */
 #include "tests/unit/metaserver/faults.h"
 
+#include <errno.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "tests/unit/metaserver/store_fixture.h"
 #include "common/base/banned.h"
@@ -116,12 +118,12 @@ static void segment_sync_fails(void)
 }
 
 /* R21: it says that it is low before it refuses; the refusal is not for ever, and votes go on. */
-static void no_room(void)
+static void expect_room_matters(int fallocate_errno)
 {
     uint64_t low_at = 0;
     int result = 0;
     begin();
-    atomic_store(&faults->no_space, 1);
+    atomic_store(&faults->fallocate_errno, fallocate_errno);
     while (result == 0) {
         result = put_and_sync();
         (void)log_store_prepare_spare(store);
@@ -132,7 +134,7 @@ static void no_room(void)
     CU_ASSERT(low_at > 0 && low_at + 10 < model.last);
     CU_ASSERT_EQUAL(log_store_sync(store), -ERR_NO_SPACE);
     CU_ASSERT_EQUAL(log_store_set_vote(store, 9, 1), 0);
-    atomic_store(&faults->no_space, 0);
+    atomic_store(&faults->fallocate_errno, 0);
     CU_ASSERT_EQUAL(log_store_sync(store), 0);
     CU_ASSERT_EQUAL(log_store_prepare_spare(store), 0);
     CU_ASSERT(!log_store_space_low(store));
@@ -142,9 +144,38 @@ static void no_room(void)
     log_store_close(store);
 }
 
+static void no_room(void)
+{
+    expect_room_matters(ENOSPC);
+    fixture_teardown();
+    fixture_setup();
+    expect_room_matters(EDQUOT);
+}
+
+/* What fails before anything is written says nothing about the disk. */
+static void no_descriptors(void)
+{
+    struct rlimit kept, none = {0, 0};
+    struct log_status status;
+    begin();
+    do { /* spares are taken until none is left */
+        log_store_status(store, &status);
+        CU_ASSERT_EQUAL_FATAL(status.spare_count > 0 ? put_and_sync() : 0, 0);
+    } while (status.spare_count > 0);
+    CU_ASSERT_EQUAL_FATAL(getrlimit(RLIMIT_NOFILE, &kept), 0);
+    none.rlim_max = kept.rlim_max;
+    CU_ASSERT_EQUAL_FATAL(setrlimit(RLIMIT_NOFILE, &none), 0);
+    CU_ASSERT_EQUAL(log_store_prepare_spare(store), -ERR_BUSY);
+    CU_ASSERT_EQUAL_FATAL(setrlimit(RLIMIT_NOFILE, &kept), 0);
+    CU_ASSERT_EQUAL(log_store_prepare_spare(store), 0);
+    CU_ASSERT_EQUAL(put_and_sync(), 0);
+    log_store_close(store);
+}
+
 CU_TestInfo log_fault_tests[] = {{"a batch's sync fails", batch_sync_fails},
                                  {"a vote's sync fails", vote_sync_fails},
                                  {"a spare's sync fails", spare_sync_fails},
                                  {"a segment's sync fails", segment_sync_fails},
                                  {"no room", no_room},
+                                 {"no descriptors", no_descriptors},
                                  CU_TEST_INFO_NULL};
