@@ -94,8 +94,7 @@ int log_store_rotate(struct log_store *store)
     uint64_t spare;
     int result = take_spare(store, &spare);
 #ifdef PLANT_R21_WEDGE
-    if (result != 0)
-        return log_store_fail(store);
+    result = result == -ERR_NO_SPACE ? -ERR_IO : result;
 #endif
     if (result != 0) /* nothing was written: only the lack of space may be tried again */
         return result == -ERR_NO_SPACE ? result : log_store_fail(store);
