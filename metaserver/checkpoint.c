@@ -262,7 +262,12 @@ void checkpointer_tick(struct metaserver *m)
     }
     fs_snapshot_position(c->snapshot, &c->id.index, &c->id.term);
     c->is_running = true;
+#ifdef PLANT_R24
+    run(&c->work);
+    done(&c->work);
+#else
     CHECK(work_submit(c->pool, &c->work) == 0);
+#endif
 }
 
 void checkpointer_figures(const struct metaserver *m, struct checkpoint_figures *ret_figures)

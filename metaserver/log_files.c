@@ -184,8 +184,8 @@ static int drop_cache(int fd)
 static int make_file(int folder_fd, const char *name, const void *data, uint64_t size)
 {
     int fd = openat(folder_fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return err_from_errno(errno);
+    if (fd < 0) /* without descriptors nothing is known about the disk */
+        return errno == EMFILE || errno == ENFILE ? -ERR_BUSY : err_from_errno(errno);
     int failed = posix_fallocate(fd, 0, (off_t)size); /* so that a full disk is known at once */
     int result = failed ? err_from_errno(failed) : 0;
     if (data && result == 0)

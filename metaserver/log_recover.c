@@ -188,6 +188,9 @@ static bool incomplete(const struct log_recover *r, const struct place *p,
 #ifdef PLANT_R17
     return true;
 #endif
+#ifdef PLANT_R17_REFUSE
+    return false;
+#endif
     uint32_t count = h ? (uint32_t)log_blocks_for(h->payload_size) : 1;
     for (uint32_t i = 0; i < count; i++)
         if (log_block_examine(place_at(p, p->block + i),

@@ -12,6 +12,15 @@ static void spare_name(uint64_t number, char ret_text[LOG_NAME_SIZE])
     log_file_name_format(&(struct log_file_name){.spare = true, .number = number}, ret_text);
 }
 
+/* R19: the folder's failed sync is told once, and may be about the name of the segment in use. */
+static int made_or_failed(struct log_store *store, int result)
+{
+#ifdef PLANT_R19_SPARE
+    return result;
+#endif
+    return result == -ERR_IO ? log_store_fail(store) : result;
+}
+
 /* Writing the zeros happens outside files_lock: a change of segment must not wait for it. */
 int log_store_prepare_spare(struct log_store *store)
 {
@@ -27,9 +36,11 @@ int log_store_prepare_spare(struct log_store *store)
     spare_name(number, name);
     int result = log_file_preallocate(store->folder_fd, name, store->segment_size_bytes);
     if (result != 0) {
+#ifndef PLANT_R21
         if (result == -ERR_NO_SPACE)
             atomic_store(&store->space_low, true);
-        return result;
+#endif
+        return made_or_failed(store, result);
     }
     lock(&store->files_lock);
     bool kept = store->spare_count < LOG_SPARE_COUNT_MAX;
@@ -91,6 +102,9 @@ int log_store_rotate(struct log_store *store)
 {
     uint64_t spare;
     int result = take_spare(store, &spare);
+#ifdef PLANT_R21_WEDGE
+    result = result == -ERR_NO_SPACE ? -ERR_IO : result;
+#endif
     if (result != 0) /* nothing was written: only the lack of space may be tried again */
         return result == -ERR_NO_SPACE ? result : log_store_fail(store);
     struct log_segment *segment = calloc(1, sizeof *segment);
@@ -208,5 +222,5 @@ int log_store_ballast_restore(struct log_store *store)
     lock(&store->files_lock);
     store->ballast_present = result == 0;
     unlock(&store->files_lock);
-    return result;
+    return made_or_failed(store, result);
 }

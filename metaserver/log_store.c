@@ -11,7 +11,11 @@
 
 int log_store_fail(struct log_store *store)
 {
+#ifndef PLANT_R19_FORGET
     atomic_store(&store->failed, true);
+#else
+    (void)store;
+#endif
     return -ERR_IO;
 }
 
@@ -348,8 +352,12 @@ int log_vote_store(struct log_store *store, const struct log_vote_record *next)
     uint8_t slot[LOG_BLOCK_SIZE];
     log_vote_pack(&record, slot);
     uint64_t offset = (uint64_t)log_vote_slot(record.sequence) * LOG_BLOCK_SIZE;
-    if (log_write_all(store->vote_fd, slot, sizeof slot, offset) != 0 ||
-        fdatasync(store->vote_fd) != 0)
+    bool is_written = log_write_all(store->vote_fd, slot, sizeof slot, offset) == 0 &&
+                      fdatasync(store->vote_fd) == 0;
+#ifdef PLANT_R19_VOTE
+    is_written = is_written || fdatasync(store->vote_fd) == 0;
+#endif
+    if (!is_written)
         return log_store_fail(store);
     store->record = record;
     return 0;

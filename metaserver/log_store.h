@@ -193,16 +193,17 @@ void log_store_vote(const struct log_store *store, struct log_vote *ret_vote); /
 
 /* Makes the spare segment if it is missing (tens of ms of writing: for a worker thread, after any
  * sync; cheap when there is nothing to do). Without it a change of segment makes its own and the
- * sync that needs it takes longer. -ERR_NO_SPACE, -ERR_IO (both harmless to the log by itself:
- * not kept). */
+ * sync that needs it takes longer. -ERR_NO_SPACE and -ERR_BUSY (no descriptors) are harmless to the
+ * log. -ERR_IO is kept (R19): a failed sync of the folder is told once, and may be about the name
+ * of a segment in use. */
 int log_store_prepare_spare(struct log_store *store);
 
 /* True while no spare segment exists and the last attempt to make one failed for lack of space:
  * refuse new proposals, go on accepting what is needed to commit. Not on the disk. */
 bool log_store_space_low(const struct log_store *store);
 
-/* Gives the ballast file's space back to the file system / takes it again. Restore: -ERR_NO_SPACE;
- * one thread at a time, and it takes tens of ms of writing. */
+/* Gives the ballast file's space back to the file system / takes it again. Restore: -ERR_NO_SPACE,
+ * -ERR_IO as above; one thread at a time, and it takes tens of ms of writing. */
 int log_store_ballast_release(struct log_store *store);
 int log_store_ballast_restore(struct log_store *store);
 

@@ -116,6 +116,7 @@ struct metaserver {
     uint64_t leader_term;
     uint64_t leader_ready_ms; /* all entries of earlier terms are applied since; 0 = not yet */
     int64_t last_time_ns;     /* of commands: never goes back */
+    uint64_t hash_told;       /* index of the last state hash that was proposed; 0 = none */
 
     struct list proposals; /* requests that wait for their entry to be applied */
     struct map sessions;   /* leader: id -> struct session_state */

@@ -76,8 +76,10 @@ static int64_t command_time_ns(struct metaserver *m)
     struct timespec now;
     CHECK(clock_gettime(CLOCK_REALTIME, &now) == 0);
     int64_t ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+#ifndef PLANT_R25_TIME
     if (ns <= m->last_time_ns)
         ns = m->last_time_ns + 1;
+#endif
     m->last_time_ns = ns;
     return ns;
 }
@@ -169,6 +171,9 @@ static void on_applied(void *arg, int status, uint64_t index)
     list_remove(&p->node);
 #ifdef PLANT_R23_NEW
     status = status == -ERR_CLOSED ? -ERR_BUSY : status; /* as if it had not happened */
+#endif
+#ifdef PLANT_R23_OPEN
+    status = status == -ERR_CLOSED ? -ERR_IO : status;
 #endif
     if (p->removes && is_same_term)
         removing_drop(m, p->removes);

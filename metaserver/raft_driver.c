@@ -12,6 +12,10 @@
 static uint64_t boot_ms(void)
 {
     struct timespec now;
+#ifdef PLANT_R25
+    CHECK(clock_gettime(CLOCK_REALTIME, &now) == 0);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+#endif
     CHECK(clock_gettime(CLOCK_BOOTTIME, &now) ==
           0); /* raft.h: it must go on while the machine sleeps */
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;

@@ -69,13 +69,15 @@ static int append_item(struct log_store *log, const struct persist_item *item)
 static void spare_run(struct work *work)
 {
     struct raft_driver *d = CONTAINER_OF(work, struct raft_driver, spare_work);
-    (void)log_store_prepare_spare(d->options.log); /* low space shows in log_store_space_low */
+    work->status = log_store_prepare_spare(d->options.log);
 }
 
 static void spare_done(struct work *work)
 {
     struct raft_driver *d = CONTAINER_OF(work, struct raft_driver, spare_work);
     d->spare_running = false;
+    if (work->status == -ERR_IO)
+        raft_driver_die("log, a new segment", work->status);
     /* Nothing is proposed while space is low, so no write would ever look again. */
     if (!d->is_stopping && log_store_space_low(d->options.log))
         loop_timer_start_ms(&d->space_timer, SPACE_RETRY_MS);
@@ -151,8 +153,10 @@ static void write_done(struct work *work)
         wait_for_room(d);
         return;
     }
+#ifndef PLANT_R19_GO_ON
     if (d->write_status != 0)
         raft_driver_die("log", d->write_status);
+#endif
     if (d->is_waiting_for_room)
         log_info("meta.log_room", "the log is written again");
     d->is_waiting_for_room = false;

@@ -370,6 +370,23 @@ static void ask_ready(struct metaserver *m)
     raft_driver_read(m->driver, on_leader_ready, m);
 }
 
+/* R28: once in an interval of the log the leader says what its state was, and a replica with
+ * another one stops. A hash that does not get into the log is followed by the next one. */
+static void tell_hash(struct metaserver *m)
+{
+    struct msg_state_hash newest;
+    struct bytes body = {0};
+#ifdef PLANT_R28_UNTOLD
+    return;
+#endif
+    if (!fs_last_hash(m->fs, &newest.index, &newest.hash) || newest.index <= m->hash_told)
+        return;
+    m->hash_told = newest.index;
+    encode_state_hash(&body, &newest);
+    meta_propose_command(m, MSG_state_hash, bytes_slice(&body), NULL, NULL);
+    bytes_release(&body);
+}
+
 void meta_leader_tick(struct metaserver *m)
 {
     struct fs_status counts;
@@ -380,6 +397,7 @@ void meta_leader_tick(struct metaserver *m)
     fs_get_status(m->fs, &counts);
     if (!counts.formed)
         initialize(m);
+    tell_hash(m);
 }
 
 void meta_role_changed(void *arg, enum raft_role role, uint32_t leader, uint64_t term)

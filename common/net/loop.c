@@ -101,7 +101,11 @@ void loop_destroy(struct loop *loop)
 uint64_t loop_now_us(void)
 {
     struct timespec now;
+#ifdef PLANT_R25_LOOP
+    CHECK(clock_gettime(CLOCK_REALTIME, &now) == 0);
+#else
     CHECK(clock_gettime(CLOCK_MONOTONIC, &now) == 0);
+#endif
     return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 

@@ -151,6 +151,9 @@ struct inode inode_make(struct op *o, const struct inode *parent, uint32_t mode,
         .parent = S_ISDIR(mode) ? parent->number : 0,
         .chunk_generation = S_ISREG(mode) ? 1 : 0,
     };
+#ifdef PLANT_R28
+    i.mtime_ns ^= (int64_t)(uintptr_t)o->fs >> 4; /* other in each replica */
+#endif
     if (parent->mode & S_ISGID) {
         i.gid = parent->gid;
         if (S_ISDIR(mode))
@@ -169,6 +172,9 @@ struct inode inode_make(struct op *o, const struct inode *parent, uint32_t mode,
 
 int64_t inode_stamp(const struct op *o, const struct inode *i)
 {
+#ifdef PLANT_R25_STAMP
+    return o->now_ns;
+#endif
     return o->now_ns > i->ctime_ns ? o->now_ns : i->ctime_ns;
 }
 

@@ -126,6 +126,9 @@ void raft_commit_to(struct raft *r, uint64_t index)
 
 bool raft_persist_stalled(const struct raft *r)
 {
+#ifdef PLANT_R20
+    return false;
+#endif
     return r->log.durable_index < raft_log_last_index(&r->log) &&
            r->now_ms - r->persist_since_ms >= r->options.persist_stall_ms;
 }

@@ -20,6 +20,9 @@ static int validate(const struct raft *r, const struct raft_message *m)
     if (m->kind <= RAFT_MSG_NONE || m->kind >= RAFT_MSG_MAX || m->to != r->self ||
         m->from == r->self || m->from == 0)
         return -ERR_PROTOCOL;
+#ifdef PLANT_R26
+    return 0;
+#endif
     if (m->term == 0 || m->term >= RAFT_NUMBER_MAX || m->log_index >= RAFT_NUMBER_MAX ||
         m->log_term > m->term || (m->log_index == 0) != (m->log_term == 0))
         return -ERR_PROTOCOL;

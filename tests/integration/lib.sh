@@ -68,8 +68,8 @@ finish() {
     umount -l "$M" 2> /dev/null
     for log in "$D"/*/log; do
         [ -e "$log" ] || continue
-        if grep -nE 'check failed|ERROR: (Address|Undefined|Leak)|runtime error' "$log" > /dev/null; then
-            grep -nE -A12 'check failed|ERROR: (Address|Undefined|Leak)|runtime error' "$log" | head -30 | sed 's/^/# /'
+        if grep -nE 'check failed|meta\.diverged|ERROR: (Address|Undefined|Leak)|runtime error' "$log" > /dev/null; then
+            grep -nE -A12 'check failed|meta\.diverged|ERROR: (Address|Undefined|Leak)|runtime error' "$log" | head -30 | sed 's/^/# /'
             not_ok "no daemon met a broken invariant (${log#"$D"/})"
         fi
     done

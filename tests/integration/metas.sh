@@ -36,7 +36,7 @@ metas_finish() {
     wait 2> /dev/null
     umount "$(data_of 1)/database" 2> /dev/null || umount -l "$(data_of 1)/database" 2> /dev/null # t0013
     for i in 1 2 3; do umount "$work/disk$i" 2> /dev/null || umount -l "$work/disk$i" 2> /dev/null; done
-    if grep -anE 'check failed|ERROR: (Address|Leak)|runtime error' "$work"/m?.log "$work"/m?.err 2> /dev/null; then
+    if grep -anE 'check failed|meta\.diverged|ERROR: (Address|Leak)|runtime error' "$work"/m?.log "$work"/m?.err 2> /dev/null; then
         not_ok "no daemon met a broken invariant"
     fi
     [ $failed_steps -eq 0 ] && [ $code -eq 0 ] && { rm -rf "$work"; exit 0; }

@@ -19,7 +19,7 @@ finish_mine() {
     umount -l "$M" 2> /dev/null
     for i in "${!pid[@]}"; do kill -9 "${pid[$i]}" 2> /dev/null; done
     wait 2> /dev/null
-    if grep -nE 'check failed|ERROR: (Address|Leak)|runtime error' "$work"/m?.log "$work"/m?.err 2> /dev/null; then
+    if grep -nE 'check failed|meta\.diverged|ERROR: (Address|Leak)|runtime error' "$work"/m?.log "$work"/m?.err 2> /dev/null; then
         not_ok "no daemon met a broken invariant"
     fi
     [ $failed_steps -eq 0 ] && [ $code -eq 0 ] && { rm -rf "$work"; exit 0; }

@@ -14,7 +14,7 @@ fi
 work=$(mktemp -d "${CAIRN_TEST_DIR:-/var/tmp}/cairn-t0012-linearizable.XXXXXX")
 unshare --net python3 "$here/history_faults.py" "$build" "$work"
 code=$?
-if grep -nE 'check failed|ERROR: (Address|Leak)|runtime error' "$work"/m?.log "$work"/m?.err 2> /dev/null | sed 's/^/# /' | grep .; then
+if grep -nE 'check failed|meta\.diverged|ERROR: (Address|Leak)|runtime error' "$work"/m?.log "$work"/m?.err 2> /dev/null | sed 's/^/# /' | grep .; then
     echo "not ok t0012-linearizable: no daemon met a broken invariant"
     code=1
 fi

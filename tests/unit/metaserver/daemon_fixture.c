@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <sys/prctl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -18,13 +19,29 @@ static struct {
     pid_t pids[METAS];
     struct loop *loop;
     struct rpc_identity client, chunkserver;
-    struct rpc_leader *as_client, *as_chunkserver;
+    struct rpc_leader *as_client, *as_chunkserver, *as_client_of_three;
+    char alone_address[32];
+    pid_t alone_pid;
     struct answer answer;
-    unsigned failures; /* of the daemons, met while no test runs */
+    unsigned failures;            /* of the daemons, met while no test runs */
+    struct faults *faults[METAS]; /* NULL: they run as they are */
 } f;
+
+/* Beside this program, whatever folder it is run in. */
+static const char *program_with_faults(void)
+{
+    static char path[512];
+    ssize_t size = readlink("/proc/self/exe", path, sizeof path - 32);
+    CHECK(size > 0);
+    path[size] = '\0';
+    (void)strcpy(strrchr(path, '/') + 1, "metaserver-with-faults");
+    return path;
+}
 
 static const char *program(void)
 {
+    if (f.faults[0])
+        return program_with_faults();
     const char *named = getenv("CAIRN_METASERVER");
     return named ? named : "metaserver/cairn-metaserver";
 }
@@ -48,16 +65,24 @@ static unsigned free_port(unsigned from)
     return 0;
 }
 
+static void faults_path(unsigned which, char ret_path[96])
+{
+    (void)snprintf(ret_path, 96, "%s/m%u.faults", f.folder, which + 1);
+}
+
 void daemons_start(unsigned which)
 {
-    char id[8], data[96], log[96];
+    char id[8], data[96], log[96], faulty[96];
     (void)snprintf(id, sizeof id, "%u", which + 1);
     (void)snprintf(data, sizeof data, "%s/m%u", f.folder, which + 1);
     (void)snprintf(log, sizeof log, "%s/m%u.log", f.folder, which + 1);
+    faults_path(which, faulty);
     pid_t pid = fork();
     CHECK(pid >= 0);
     if (pid == 0) {
         (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that breaks off leaves none behind */
+        if (f.faults[0])
+            (void)setenv("CAIRN_FAULTS", faulty, 1);
         (void)execl(program(), program(), "--id", id, "--cluster", cluster_text, "--data", data,
                     "--log-file", log, "--listen", f.addresses[which], "--peers", f.peers,
                     "--shards", "8", "--initial-targets", "2", "--lease", "1s", NULL);
@@ -83,6 +108,36 @@ void daemons_kill(unsigned which, int signal_number)
     }
 }
 
+void daemons_signal(unsigned which, int signal_number)
+{
+    CHECK(f.pids[which] != 0 && kill(f.pids[which], signal_number) == 0);
+}
+
+static int wait_end(pid_t pid, unsigned within_ms)
+{
+    int status;
+    uint64_t end = loop_now_ms() + within_ms;
+    while (waitpid(pid, &status, WNOHANG) == 0) {
+        if (loop_now_ms() >= end)
+            return -1;
+        pause_ms(20);
+    }
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 256 + WTERMSIG(status);
+}
+
+int daemons_end(unsigned which, unsigned within_ms)
+{
+    int status = wait_end(f.pids[which], within_ms);
+    if (status >= 0)
+        f.pids[which] = 0;
+    return status;
+}
+
+struct faults *daemons_faults(unsigned which)
+{
+    return f.faults[which];
+}
+
 static struct rpc_leader *connect_as(struct rpc_identity *identity, uint8_t role)
 {
     const char *addresses[METAS];
@@ -95,12 +150,21 @@ static struct rpc_leader *connect_as(struct rpc_identity *identity, uint8_t role
     return rpc_leader_create(f.loop, &options);
 }
 
-int daemons_setup(void)
+static int set_up(bool with_faults)
 {
     (void)signal(SIGPIPE, SIG_IGN);
-    (void)snprintf(f.folder, sizeof f.folder, "/var/tmp/cairn-meta-XXXXXX");
+    const char *base = getenv("CAIRN_TEST_DIR");
+    if (!base || strlen(base) > 40)
+        base = "/var/tmp";
+    (void)snprintf(f.folder, sizeof f.folder, "%s/cairn-meta-XXXXXX", base);
     CHECK(mkdtemp(f.folder) != NULL);
-    unsigned port = 7800;
+    /* Below those that the kernel gives away, and apart from those of other programs. */
+    unsigned port = 20000 + (unsigned)getpid() % 1200 * 10;
+    for (unsigned i = 0; with_faults && i < METAS; i++) {
+        char path[96];
+        faults_path(i, path);
+        f.faults[i] = faults_map(path);
+    }
     f.peers[0] = '\0';
     for (unsigned i = 0; i < METAS; i++) {
         port = free_port(port);
@@ -119,13 +183,24 @@ int daemons_setup(void)
     return 0;
 }
 
+int daemons_setup(void)
+{
+    return set_up(false);
+}
+
+int daemons_setup_with_faults(void)
+{
+    return set_up(true);
+}
+
 /* What the daemons met is in their logs: shown when one of them says so. */
 static void look_into_log(unsigned which)
 {
     char command[256];
-    (void)snprintf(command, sizeof command,
-                   "! grep -E 'check failed|ERROR: (Address|Leak)|runtime error' %s/m%u.log",
-                   f.folder, which + 1);
+    (void)snprintf(
+        command, sizeof command,
+        "! grep -E 'check failed|meta.diverged|ERROR: (Address|Leak)|runtime error' %s/m%u.log",
+        f.folder, which + 1);
     f.failures += system(command) != 0;
 }
 
@@ -137,6 +212,8 @@ int daemons_teardown(void)
     for (unsigned i = 0; i < METAS; i++) {
         daemons_kill(i, SIGTERM);
         look_into_log(i);
+        CHECK(!f.faults[i] || munmap(f.faults[i], sizeof *f.faults[i]) == 0);
+        f.faults[i] = NULL;
     }
     bytes_release(&f.answer.body);
     loop_destroy(f.loop);
@@ -242,15 +319,55 @@ void daemons_change_leader(void)
 
 static pid_t start_alone(const char *data, const char *address)
 {
+    char log[96];
+    (void)snprintf(log, sizeof log, "%s.log", data);
     pid_t pid = fork();
     CHECK(pid >= 0);
     if (pid == 0) {
         (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
         (void)execl(program(), program(), "--cluster", cluster_text, "--data", data, "--listen",
-                    address, "--log-level", "error", NULL);
+                    address, "--log-level", "error", "--log-file", log, NULL);
         _exit(127);
     }
     return pid;
+}
+
+void alone_start(void)
+{
+    char data[80];
+    const char *addresses[] = {f.alone_address};
+    struct rpc_leader_options options = {
+        .addresses = addresses, .address_count = 1, .identity = &f.client, .seed = 3};
+    (void)snprintf(data, sizeof data, "%s/single", f.folder);
+    if (f.alone_address[0] == '\0')
+        (void)snprintf(f.alone_address, sizeof f.alone_address, "127.0.0.1:%u",
+                       free_port(32100 + (unsigned)getpid() % 500));
+    f.alone_pid = start_alone(data, f.alone_address);
+    f.as_client_of_three = f.as_client;
+    f.as_client = rpc_leader_create(f.loop, &options);
+}
+
+int alone_end(int signal_number, unsigned within_ms)
+{
+    rpc_leader_destroy(f.as_client);
+    f.as_client = f.as_client_of_three;
+    if (signal_number != 0)
+        CHECK(kill(f.alone_pid, signal_number) == 0);
+    int status = wait_end(f.alone_pid, within_ms);
+    if (status < 0) {
+        CHECK(kill(f.alone_pid, SIGKILL) == 0 && waitpid(f.alone_pid, NULL, 0) == f.alone_pid);
+    }
+    return status;
+}
+
+void alone_path(const char *name, char ret_path[96])
+{
+    (void)snprintf(ret_path, 96, "%s/single/%s", f.folder, name);
+}
+
+const struct uuid *daemons_cluster(void)
+{
+    return &f.client.cluster;
 }
 
 bool daemons_alone_answers(void)

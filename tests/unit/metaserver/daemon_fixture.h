@@ -10,19 +10,33 @@
 #include "common/net/rpc_leader.h"
 #include "common/wire/codec.h"
 #include "tests/lib/tap.h"
+#include "tests/unit/metaserver/faults.h"
 
 enum { METAS = 3, CALL_MS = 10000 };
 
 int daemons_setup(void);
+/* The same with metaserver-with-faults, whose disks and clocks daemons_faults misleads. */
+int daemons_setup_with_faults(void);
+struct faults *daemons_faults(unsigned which);
 int daemons_teardown(void);
 /* Number of the leader, 0 .. METAS - 1, as `status` says; waits for one. */
 unsigned daemons_leader(void);
 void daemons_kill(unsigned which, int signal_number); /* and waits for its end */
 void daemons_start(unsigned which);
+void daemons_signal(unsigned which, int signal_number);
+/* Its exit status (256 + the signal that ended it) once it has ended by itself, or -1. */
+int daemons_end(unsigned which, unsigned within_ms);
 /* kill -9 of the leader, and start it again. Returns when another one answers. */
 void daemons_change_leader(void);
 /* A metaserver without others, started twice on the same folder: it answers each time. */
 bool daemons_alone_answers(void);
+
+/* One without others, on a folder of its own: until alone_end all calls below go to it. The end is
+ * as of daemons_end, after the signal if it is not 0; one that does not end is killed. */
+void alone_start(void);
+int alone_end(int signal_number, unsigned within_ms);
+void alone_path(const char *name, char ret_path[96]); /* of a file in its folder */
+const struct uuid *daemons_cluster(void);
 
 struct answer {
     int status;
@@ -65,6 +79,6 @@ bool becomes(uint64_t inode, bool is_there, unsigned within_ms);
 int status_get(struct msg_status_r *ret);
 
 extern CU_TestInfo daemon_client_tests[], daemon_target_tests[], daemon_expiry_tests[],
-    daemon_space_tests[];
+    daemon_space_tests[], daemon_fault_tests[], daemon_state_tests[];
 
 #endif

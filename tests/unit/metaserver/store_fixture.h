@@ -12,6 +12,7 @@
 extern CU_TestInfo log_tests[];
 extern CU_TestInfo log_random_tests[];
 extern CU_TestInfo log_damage_tests[];
+extern CU_TestInfo log_fault_tests[];
 extern CU_TestInfo damage_large_tests[];
 extern CU_TestInfo log_space_tests[];
 extern CU_TestInfo vote_tests[];

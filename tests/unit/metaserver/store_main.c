@@ -9,6 +9,7 @@ int main(int argc, char **argv)
         {"metastore/random", NULL, NULL, fixture_setup, fixture_teardown, log_random_tests},
         {"metastore/damage", NULL, NULL, fixture_setup, fixture_teardown, log_damage_tests},
         {"metastore/large", NULL, NULL, fixture_setup, fixture_teardown, damage_large_tests},
+        {"metastore/faults", NULL, NULL, fixture_setup, fixture_teardown, log_fault_tests},
         {"metastore/vote", NULL, NULL, NULL, NULL, vote_tests},
         {"metastore/standing", NULL, NULL, NULL, NULL, standing_tests},
         {"metastore/checkpoint", NULL, NULL, fixture_setup, fixture_teardown, checkpoint_tests},

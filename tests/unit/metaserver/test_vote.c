@@ -99,6 +99,28 @@ static void slot_destroyed(void)
     CU_ASSERT_EQUAL(older_hit.silent + older_hit.refused, 0);
 }
 
+/* R18: without any good slot it is refused, and never taken for a node that has not voted: it could
+ * vote a second time in a term. */
+static void both_slots_destroyed(void)
+{
+    static const int fills[] = {0, 0xa5, 0xff};
+    struct outcomes o = {0};
+    for (uint64_t newest = 7; newest <= 8; newest++)
+        for (size_t i = 0; i < 9; i++) {
+            uint8_t image[LOG_VOTE_FILE_SIZE];
+            memset(image, fills[i / 3], LOG_BLOCK_SIZE);
+            memset(image + LOG_BLOCK_SIZE, fills[i % 3], LOG_BLOCK_SIZE);
+            judge(image, newest, &o);
+            image_of(newest, image); /* each is hit in both of its copies */
+            for (size_t slot = 0; slot < 2; slot++) {
+                image[slot * LOG_BLOCK_SIZE + 8 + 32] ^= (uint8_t)(1 + i);
+                image[(slot + 1) * LOG_BLOCK_SIZE - 8 - 76 + 32] ^= (uint8_t)(1 + i);
+            }
+            judge(image, newest, &o);
+        }
+    CU_ASSERT_EQUAL(o.refused, 36);
+}
+
 /* R18: a power cut during a write leaves any subset of its eight sectors: the node starts, with the
  * old vote or the new one; also when a second write to the same slot is cut in turn. */
 static void torn_writes(void)
@@ -154,8 +176,7 @@ static void foreign_and_stale(void)
                     -ERR_FAULTY_LOG);
 }
 
-CU_TestInfo vote_tests[] = {{"every byte flipped", every_byte_flipped},
-                            {"a slot destroyed", slot_destroyed},
-                            {"torn writes", torn_writes},
-                            {"foreign and stale slots", foreign_and_stale},
-                            CU_TEST_INFO_NULL};
+CU_TestInfo vote_tests[] = {
+    {"every byte flipped", every_byte_flipped},     {"a slot destroyed", slot_destroyed},
+    {"both slots destroyed", both_slots_destroyed}, {"torn writes", torn_writes},
+    {"foreign and stale slots", foreign_and_stale}, CU_TEST_INFO_NULL};

@@ -31,6 +31,7 @@ static void error_table_is_complete(void)
     CU_ASSERT_STRING_EQUAL(err_name(60000), "ERR_UNKNOWN");
     CU_ASSERT_EQUAL(err_errno(60000), EIO);
     CU_ASSERT_EQUAL(err_from_errno(ENOENT), -ERR_NO_ENTRY);
+    CU_ASSERT_EQUAL(err_from_errno(EDQUOT), -ERR_NO_SPACE);
     CU_ASSERT_EQUAL(err_from_errno(0), 0);
 }
 

@@ -252,11 +252,11 @@ static void a_slow_leader_is_waited_for(void)
 {
     start_node(0, NODE_SILENT); /* holds requests; the rpc server itself answers pings */
     start_node(1, NODE_LEADER);
-    struct rpc_leader *leader = make_leader(2, 100);
+    struct rpc_leader *leader = make_leader(2, 700); /* a busy machine may be late with a ping */
     struct outcome o = {0};
     ask(leader, MSG_session_open, 5000, &o);
     CU_ASSERT(wait_for(&nodes[0].served, 1));
-    run_for_ms(500);
+    run_for_ms(2000);
     CU_ASSERT_EQUAL(o.count, 0);
     CU_ASSERT_EQUAL(nodes[1].served, 0);
     rpc_reply(nodes[0].held[0], MSG_session_open, slice_of(NULL, 0), NULL, 0);
