@@ -96,7 +96,8 @@ static int list_folder(int folder_fd, bool remove_temporary, struct log_listing 
         return err_from_errno(failed);
     }
     struct log_listing l = {0};
-    for (struct dirent *d; (d = readdir(directory)) != NULL;) {
+    struct dirent *d;
+    while (errno = 0, (d = readdir(directory)) != NULL) {
         struct log_file_name name;
         if (ends_with(d->d_name, temporary_suffix)) {
             if (remove_temporary)
@@ -111,7 +112,12 @@ static int list_folder(int folder_fd, bool remove_temporary, struct log_listing 
             names_push(name.spare ? &l.spares : &l.segments,
                        name.spare ? &l.spare_count : &l.segment_count, name);
     }
+    int failed = errno;
     (void)closedir(directory);
+    if (failed != 0) { /* a part of the list would look like a loss */
+        log_listing_release(&l);
+        return err_from_errno(failed);
+    }
     if (l.segment_count > 1)
         qsort(l.segments, l.segment_count, sizeof *l.segments, names_compare);
     *ret_listing = l;

@@ -1,5 +1,5 @@
 /* Checkpoint files: round trips, damage, sending and receiving. */
-#include "metaserver/checkpoint_store.h"
+#include "metaserver/checkpoint_private.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -231,8 +231,22 @@ static void foreign(void)
     checkpoint_store_close(other);
 }
 
-CU_TestInfo checkpoint_tests[] = {{"round trips", round_trips},
-                                  {"damage", damage},
-                                  {"transfer", transfer},
-                                  {"foreign", foreign},
-                                  CU_TEST_INFO_NULL};
+/* R19: a folder that cannot be listed is not an empty one. */
+static void unlisted(void)
+{
+    struct checkpoint_store *store = open_store("u");
+    struct checkpoint_info infos[CHECKPOINT_LIST_MAX];
+    CU_ASSERT_EQUAL(write_one(store, 10, 64), 0);
+    int kept = dup(store->folder_fd), dead = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    CU_ASSERT(dup2(dead, store->folder_fd) >= 0);
+    CU_ASSERT(checkpoint_store_list(store, infos) < 0);
+    CU_ASSERT(dup2(kept, store->folder_fd) >= 0);
+    CU_ASSERT_EQUAL(checkpoint_store_list(store, infos), 1);
+    (void)close(kept);
+    (void)close(dead);
+    checkpoint_store_close(store);
+}
+
+CU_TestInfo checkpoint_tests[] = {{"round trips", round_trips}, {"damage", damage},
+                                  {"transfer", transfer},       {"foreign", foreign},
+                                  {"unlisted", unlisted},       CU_TEST_INFO_NULL};
