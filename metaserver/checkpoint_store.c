@@ -347,8 +347,13 @@ static int damaged(const struct scan *s, const char *what)
 
 static int scan_in(struct scan *s, void *ret_data, size_t size)
 {
-    if (log_read_all(s->fd, ret_data, size, s->offset) != 0)
-        return damaged(s, "the file ends early or cannot be read");
+    int result = log_read_all(s->fd, ret_data, size, s->offset);
+    if (result == -ERR_NO_DATA)
+        return damaged(s, "the file ends early");
+    if (result != 0) /* nothing is known about what it holds */
+        return err_set((enum err) - result, s->why,
+                       "checkpoint %" PRIu64 "-%" PRIu64 " at byte %" PRIu64 ": cannot be read: %s",
+                       s->id.index, s->id.term, s->offset, err_text(result));
     s->offset += size;
     return 0;
 }

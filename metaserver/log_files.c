@@ -158,14 +158,17 @@ int log_write_all(int fd, const void *data, size_t size, uint64_t offset)
 }
 
 /* How much could be read; stops at the end of the file or at an error. */
-static size_t read_some(int fd, void *ret_data, size_t size, uint64_t offset)
+static size_t read_some(int fd, void *ret_data, size_t size, uint64_t offset, int *ret_error)
 {
     size_t total = 0;
+    *ret_error = 0;
     while (total < size) {
         ssize_t done =
             pread(fd, (uint8_t *)ret_data + total, size - total, (off_t)(offset + total));
         if (done < 0 && errno == EINTR)
             continue;
+        if (done < 0)
+            *ret_error = err_from_errno(errno);
         if (done <= 0)
             break;
         total += (size_t)done;
@@ -175,7 +178,10 @@ static size_t read_some(int fd, void *ret_data, size_t size, uint64_t offset)
 
 int log_read_all(int fd, void *ret_data, size_t size, uint64_t offset)
 {
-    return read_some(fd, ret_data, size, offset) == size ? 0 : -ERR_IO;
+    int error;
+    if (read_some(fd, ret_data, size, offset, &error) == size)
+        return 0;
+    return error != 0 ? error : -ERR_NO_DATA;
 }
 
 /* After a failed fsync the kernel may keep pages as clean that never reached the disk (R19). */
@@ -273,10 +279,11 @@ int log_segment_load(int fd, uint8_t *ret_image, uint64_t size, bool *ret_whole)
     if (fstat(fd, &status) != 0)
         return err_from_errno(errno);
     bool whole = (uint64_t)status.st_size == size;
-    uint64_t at = read_some(fd, ret_image, size, 0);
+    int error;
+    uint64_t at = read_some(fd, ret_image, size, 0, &error);
     while (at < size) { /* block by block over the bad places */
         uint64_t block = at - at % LOG_BLOCK_SIZE;
-        size_t got = read_some(fd, ret_image + block, LOG_BLOCK_SIZE, block);
+        size_t got = read_some(fd, ret_image + block, LOG_BLOCK_SIZE, block, &error);
         whole = whole && got == LOG_BLOCK_SIZE;
         memset(ret_image + block + got, LOG_UNREADABLE, LOG_BLOCK_SIZE - got);
         at = block + LOG_BLOCK_SIZE;
@@ -312,7 +319,7 @@ int log_identity_read(int folder_fd, struct log_identity *ret_identity, struct e
     size_t size = 0;
     int result = log_file_load(folder_fd, "identity", text, sizeof text - 1, &size);
     if (result != 0)
-        return err_set((enum err) - result, why, "identity: cannot be read");
+        return err_set((enum err) - result, why, "identity: cannot be read: %s", err_text(result));
     return log_identity_parse(text, size, ret_identity, why);
 }
 

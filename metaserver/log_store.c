@@ -302,10 +302,12 @@ static int batch_read(const struct log_store *store, const struct log_segment *s
     struct log_owner owner = {
         .cluster = store->cluster, .node = store->node, .segment = segment->number};
     struct log_header header;
-    int result = -ERR_FAULTY_LOG;
-    if (log_read_all(segment->fd, image->data, size, (uint64_t)extent->block * LOG_BLOCK_SIZE) ==
-            0 &&
-        log_batch_header(image->data, extent->block_count, &owner, &header) &&
+    int result =
+        log_read_all(segment->fd, image->data, size, (uint64_t)extent->block * LOG_BLOCK_SIZE);
+    bool is_read = result == 0;
+    if (is_read || result == -ERR_NO_DATA)
+        result = -ERR_FAULTY_LOG;
+    if (is_read && log_batch_header(image->data, extent->block_count, &owner, &header) &&
         header.batch == extent->batch && header.first_index == extent->first_index &&
         log_batch_payload(&header, image->data, payload->data))
         result = batch_visit(goal, extent, slice_of(payload->data, header.payload_size));

@@ -23,7 +23,12 @@ static uint64_t table_version(void *arg)
 static int load(void *arg, uint64_t index, uint64_t term, struct raft_config *ret_config,
                 struct err_text *why)
 {
-    return meta_fill_database(arg, (struct checkpoint_id){index, term}, ret_config, why);
+    struct metaserver *m = arg;
+    struct checkpoint_id id = {index, term};
+    int status = meta_fill_database(m, id, ret_config, why);
+    if (status == -ERR_IO) /* the next attempt fetches it again, perhaps to a better place */
+        (void)checkpoint_store_remove(m->checkpoints, id);
+    return status;
 }
 
 static void install(void *arg, uint64_t index, uint64_t term)

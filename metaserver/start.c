@@ -189,18 +189,24 @@ static int fill(struct metaserver *m, const char *folder, struct checkpoint_id i
     struct kv *kv;
     struct fs_load *load;
     struct bytes config = {0};
+    why->text[0] = '\0';
     if (make_folder(folder, why) != 0)
         return -ERR_IO;
     int status = kv_lmdb_open(folder, m->options.database_max, &kv);
     if (status != 0)
-        return err_set((enum err) - status, why, "cannot make a database in %.180s", folder);
+        return err_set((enum err) - status, why, "cannot make a database in %.180s: %s", folder,
+                       err_text(status));
     status = fs_load_begin(kv, &load);
     if (status == 0) {
         status = checkpoint_store_load(m->checkpoints, id, consume, load, why);
         int ended = fs_load_end(load, &config);
-        if (status == 0 && ended != 0)
-            status = err_set(ERR_CORRUPT, why, "the checkpoint does not hold a whole state");
+        if (status == 0 && ended == -ERR_CORRUPT)
+            (void)err_set(ERR_CORRUPT, why, "the checkpoint does not hold a whole state");
+        status = status != 0 ? status : ended;
     }
+    if (status != 0 && why->text[0] == '\0') /* the checkpoint may be a good one */
+        (void)err_set((enum err) - status, why, "cannot fill the database in %.180s: %s", folder,
+                      err_text(status));
     if (status == 0)
         status = take_config(m, bytes_slice(&config), ret_config, why);
     kv->ops->destroy(kv);
@@ -254,25 +260,32 @@ static int list_checkpoints(struct metaserver *m,
 static int build_anew(struct metaserver *m, struct err_text *why)
 {
     struct checkpoint_info infos[CHECKPOINT_LIST_MAX];
+    struct err_text unread_why = {""};
     int count = list_checkpoints(m, infos, why);
-    int status = -ERR_NO_ENTRY;
+    int status = -ERR_NO_ENTRY, unread = 0;
     if (count < 0)
         return count;
     /* Not to be trusted, and the new one needs the room. Left there, it could be taken for good. */
     int removed = remove_folder(m->database, why);
     if (removed != 0)
         return removed;
-    for (int i = 0; i < count && status != 0; i++) {
+    for (int i = 0; i < count && status != 0 && status != -ERR_NO_SPACE; i++) {
         status = meta_fill_database(m, infos[i].id, &m->config, why);
         if (status == 0)
             status = meta_swap_database(m, why);
         if (status == 0)
             m->checkpoint = infos[i].id;
-        else if (status != -ERR_CORRUPT)
-            return status; /* a full or failing disk says nothing about the checkpoint */
+        else if (status != -ERR_CORRUPT && unread == 0) {
+            unread = status;
+            unread_why = *why;
+        }
     }
-    if (status == 0)
-        return 0;
+    if (status == 0 || status == -ERR_NO_SPACE)
+        return status;
+    if (m->recovery.first_index > 1 && unread != 0) {
+        *why = unread_why; /* a failing disk says nothing about the checkpoint */
+        return unread;
+    }
     if (m->recovery.first_index > 1)
         return err_set(
             ERR_FAULTY_LOG, why,
