@@ -65,15 +65,16 @@ static int activate(struct log_store *store, uint64_t spare, struct log_segment 
     log_file_name_format(
         &(struct log_file_name){.number = segment->number, .first_batch = segment->first_batch},
         to);
-    if (log_file_rename(store->folder_fd, from, to) != 0)
-        return log_store_fail(store);
+    int result = log_file_rename(store->folder_fd, from, to);
+    if (result != 0)
+        return log_store_fail(store, result);
     segment->fd = openat(store->folder_fd, to, O_RDWR | O_CLOEXEC);
     if (segment->fd < 0)
-        return log_store_fail(store);
+        return log_store_fail(store, err_from_errno(errno));
     lock(&store->vote_lock);
     struct log_vote_record next = store->record;
     next.segment_highest = segment->number;
-    int result = log_vote_store(store, &next);
+    result = log_vote_store(store, &next);
     unlock(&store->vote_lock);
     return result;
 }
@@ -83,7 +84,7 @@ int log_store_rotate(struct log_store *store)
     uint64_t spare;
     int result = take_spare(store, &spare);
     if (result != 0) /* nothing was written: only the lack of space may be tried again */
-        return result == -ERR_NO_SPACE ? result : log_store_fail(store);
+        return result == -ERR_NO_SPACE ? result : log_store_fail(store, result);
     struct log_segment *segment = calloc(1, sizeof *segment);
     CHECK(segment != NULL);
     segment->number = store->segment_highest + 1;
@@ -161,13 +162,13 @@ int log_store_recycle(struct log_store *store, uint64_t index, bool all)
         } else {
             result = log_file_remove(store->folder_fd, from);
             if (result == 0 && fsync(store->folder_fd) != 0)
-                result = -ERR_IO;
+                result = err_from_errno(errno);
         }
         (void)close(s->fd);
         free(s);
     }
     unlock(&store->files_lock);
-    return result == 0 ? 0 : log_store_fail(store);
+    return result == 0 ? 0 : log_store_fail(store, result);
 }
 
 int log_store_trim(struct log_store *store, uint64_t index)

@@ -9,8 +9,10 @@
 #include "metaserver/log_store_private.h"
 #include "common/base/banned.h"
 
-int log_store_fail(struct log_store *store)
+int log_store_fail(struct log_store *store, int status)
 {
+    int none = 0;
+    (void)atomic_compare_exchange_strong(&store->failure, &none, status);
     atomic_store(&store->failed, true);
     return -ERR_IO;
 }
@@ -143,14 +145,16 @@ static int batch_write(struct log_store *store, struct log_header *header, struc
     size_t size = (size_t)blocks * LOG_BLOCK_SIZE;
     uint8_t *image = image_reserve(store, size);
     log_batch_pack(header, payload, image);
-    if (log_write_all(segment->fd, image, size, (uint64_t)store->tail_block * LOG_BLOCK_SIZE) != 0)
-        return log_store_fail(store);
+    int status =
+        log_write_all(segment->fd, image, size, (uint64_t)store->tail_block * LOG_BLOCK_SIZE);
+    if (status != 0)
+        return log_store_fail(store, status);
 #ifdef PLANT_R19
     if (fdatasync(segment->fd) != 0 && fdatasync(segment->fd) != 0)
 #else
     if (fdatasync(segment->fd) != 0)
 #endif
-        return log_store_fail(store);
+        return log_store_fail(store, err_from_errno(errno));
     *ret_extent = (struct log_extent){
         .first_index = header->first_index,
         .last_index = header->first_index + header->count - 1,
@@ -350,9 +354,11 @@ int log_vote_store(struct log_store *store, const struct log_vote_record *next)
     uint8_t slot[LOG_BLOCK_SIZE];
     log_vote_pack(&record, slot);
     uint64_t offset = (uint64_t)log_vote_slot(record.sequence) * LOG_BLOCK_SIZE;
-    if (log_write_all(store->vote_fd, slot, sizeof slot, offset) != 0 ||
-        fdatasync(store->vote_fd) != 0)
-        return log_store_fail(store);
+    int status = log_write_all(store->vote_fd, slot, sizeof slot, offset);
+    if (status == 0 && fdatasync(store->vote_fd) != 0)
+        status = err_from_errno(errno);
+    if (status != 0)
+        return log_store_fail(store, status);
     store->record = record;
     return 0;
 }
@@ -387,6 +393,16 @@ void log_store_vote(const struct log_store *store, struct log_vote *ret_vote)
     lock(&s->table_lock);
     *ret_vote = store->vote;
     unlock(&s->table_lock);
+}
+
+const char *log_store_folder(const struct log_store *store)
+{
+    return store->folder;
+}
+
+int log_store_failure(const struct log_store *store)
+{
+    return atomic_load(&store->failure);
 }
 
 bool log_store_space_low(const struct log_store *store)

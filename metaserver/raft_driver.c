@@ -288,12 +288,12 @@ static void carry_out(struct raft_driver *d, const struct raft_update *u)
     if (u->todo & RAFT_PERSIST_VOTE) {
         int status = log_store_set_vote(d->options.log, u->vote.term, u->vote.voted_for);
         if (status != 0)
-            raft_driver_die("term and vote", status);
+            raft_driver_die(d, "term and vote", status);
     }
     if (u->todo & RAFT_JOINED) {
         int status = d->options.ops->joined(d->options.arg);
         if (status != 0)
-            raft_driver_die("standing", status);
+            raft_driver_die(d, "standing", status);
     }
     raft_driver_send(d, &u->send_now);
     if (u->todo & RAFT_RESET_LOG)
@@ -377,7 +377,8 @@ static int start(struct raft_driver *d, struct err_text *why)
         status = log_store_read(o->log, first, o->recovery->last_index, 0, load_entry, &loading);
     if (status != 0) {
         raft_driver_release_entries(loading.entries, loading.count);
-        return err_set(ERR_FAULTY_LOG, why, "cannot read the log back: %s", err_text(status));
+        return err_set((enum err) - status, why, "%.160s: cannot read the log back: %s",
+                       log_store_folder(o->log), err_text(status));
     }
     event.start.term = vote.term;
     event.start.voted_for = vote.voted_for;
@@ -392,8 +393,9 @@ static int start(struct raft_driver *d, struct err_text *why)
     status = raft_driver_step(d, &event);
     raft_driver_release_entries(loading.entries, loading.count);
     if (status != 0)
-        return err_set(ERR_FAULTY_LOG, why, "log, checkpoint and database do not fit together: %s",
-                       err_text(status));
+        return err_set(ERR_FAULTY_LOG, why,
+                       "%.160s: log, checkpoint and database do not fit together: %s",
+                       log_store_folder(o->log), err_text(status));
     return 0;
 }
 
@@ -538,7 +540,7 @@ void raft_driver_compact(struct raft_driver *d, struct checkpoint_id newest, uin
     (void)raft_driver_step(d, &event);
     int status = log_store_trim(d->options.log, trim_index);
     if (status != 0)
-        raft_driver_die("log trim", status);
+        raft_driver_die(d, "log trim", status);
 }
 
 void raft_driver_transfer(struct raft_driver *d)

@@ -10,11 +10,13 @@
 #include "common/base/log.h"
 #include "metaserver/raft_driver_private.h"
 
-void raft_driver_die(const char *what, int status)
+void raft_driver_die(const struct raft_driver *d, const char *what, int status)
 {
-    log_error("meta.disk_failed",
-              "what=\"%s\" error=%s: ending, so that nothing is promised that is not kept", what,
-              err_name(status));
+    int first = log_store_failure(d->options.log);
+    log_error(
+        "meta.disk_failed",
+        "what=\"%s\" error=%s folder=%s: ending, so that nothing is promised that is not kept",
+        what, err_name(first != 0 ? first : status), log_store_folder(d->options.log));
     _exit(3); /* at once: no handler may write any more */
 }
 
@@ -152,7 +154,7 @@ static void write_done(struct work *work)
         return;
     }
     if (d->write_status != 0)
-        raft_driver_die("log", d->write_status);
+        raft_driver_die(d, "log", d->write_status);
     if (d->is_waiting_for_room)
         log_info("meta.log_room", "the log is written again");
     d->is_waiting_for_room = false;
@@ -192,7 +194,7 @@ void raft_writer_reset(struct raft_driver *d, uint64_t index, uint64_t term)
     d->writer = work_pool_create(d->options.loop, 1, 8);
     int status = log_store_reset(d->options.log, index, term);
     if (status != 0)
-        raft_driver_die("log reset", status);
+        raft_driver_die(d, "log reset", status);
 }
 
 void raft_writer_retry_space(struct raft_driver *d)

@@ -180,8 +180,10 @@ static void failure_is_sticky(void)
     int fd = store->segments[0]->fd, kept = dup(fd), dead = open("/dev/null", O_RDONLY);
     CU_ASSERT_EQUAL(log_put(store, &model, 4, 1, 1), 0);
     CU_ASSERT(dup2(dead, fd) >= 0);
+    CU_ASSERT_EQUAL(log_store_failure(store), 0);
     CU_ASSERT_EQUAL(log_store_sync(store), -ERR_IO);
-    CU_ASSERT(dup2(kept, fd) >= 0); /* the disk is well again */
+    CU_ASSERT_EQUAL(log_store_failure(store), -ERR_BAD_HANDLE); /* what it was, for the message */
+    CU_ASSERT(dup2(kept, fd) >= 0);                             /* the disk is well again */
     CU_ASSERT_EQUAL(log_store_sync(store), -ERR_IO);
     CU_ASSERT_EQUAL(log_put(store, &model, 4, 1, 1), -ERR_IO);
     CU_ASSERT_EQUAL(log_store_set_vote(store, 9, 1), -ERR_IO);
