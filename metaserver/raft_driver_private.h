@@ -88,6 +88,7 @@ struct raft_driver {
     struct loop_timer space_timer; /* that, or the spare segment */
     struct work spare_work;
     bool spare_running;
+    uint64_t spare_at_ms; /* one that failed is not made again before */
 
     struct list new_proposals; /* not given to raft yet */
     struct map by_index;       /* proposals that raft has, by index */

@@ -71,13 +71,20 @@ static int append_item(struct log_store *log, const struct persist_item *item)
 static void spare_run(struct work *work)
 {
     struct raft_driver *d = CONTAINER_OF(work, struct raft_driver, spare_work);
-    (void)log_store_prepare_spare(d->options.log); /* low space shows in log_store_space_low */
+    work->status = log_store_prepare_spare(d->options.log);
 }
 
 static void spare_done(struct work *work)
 {
     struct raft_driver *d = CONTAINER_OF(work, struct raft_driver, spare_work);
     d->spare_running = false;
+    /* Low space shows in log_store_space_low. Any other error ends the process when the next
+     * segment is needed and cannot be made then, either. */
+    if (work->status != 0 && work->status != -ERR_NO_SPACE && !d->is_stopping) {
+        log_warn("log.spare_failed", "error=%s folder=%s: tried again", err_name(work->status),
+                 log_store_folder(d->options.log));
+        d->spare_at_ms = loop_now_ms() + SPACE_RETRY_MS;
+    }
     /* Nothing is proposed while space is low, so no write would ever look again. */
     if (!d->is_stopping && log_store_space_low(d->options.log))
         loop_timer_start_ms(&d->space_timer, SPACE_RETRY_MS);
@@ -86,7 +93,7 @@ static void spare_done(struct work *work)
 static void prepare_spare(struct raft_driver *d)
 {
     struct log_status status;
-    if (d->spare_running)
+    if (d->spare_running || loop_now_ms() < d->spare_at_ms)
         return;
     log_store_status(d->options.log, &status);
     if (status.spare_count > 0)
