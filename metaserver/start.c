@@ -16,6 +16,7 @@
 
 #include "common/base/check.h"
 #include "common/base/log.h"
+#include "metaserver/log_files.h"
 #include "metaserver/metaserver.h"
 
 enum {
@@ -57,11 +58,12 @@ static int write_mark(const struct metaserver *m, const char *mark)
     int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0640);
     if (fd < 0)
         return err_from_errno(errno);
-    ssize_t size = (ssize_t)strlen(mark);
-    bool written =
-        pwrite(fd, mark, (size_t)size, 0) == size && ftruncate(fd, size) == 0 && fsync(fd) == 0;
+    size_t size = strlen(mark);
+    int status = log_write_all(fd, mark, size, 0);
+    if (status == 0 && (ftruncate(fd, (off_t)size) != 0 || fsync(fd) != 0))
+        status = err_from_errno(errno);
     (void)close(fd);
-    return written ? 0 : -ERR_IO;
+    return status;
 }
 
 static bool may_trust(const struct metaserver *m)
@@ -351,9 +353,12 @@ static int open_database(struct metaserver *m, struct err_text *why)
         status = build_anew(m, why);
     }
     make_mark(m, "open", mark);
-    if (status == 0 && write_mark(m, mark) != 0)
-        status = err_set(ERR_IO, why, "cannot write in %.180s", m->options.data);
-    return status;
+    if (status != 0)
+        return status;
+    status = write_mark(m, mark);
+    return status == 0 ? 0
+                       : err_set((enum err) - status, why, "%.160s/database.state: %s",
+                                 m->options.data, err_text(status));
 }
 
 /* ---- life ---- */
