@@ -239,6 +239,12 @@ int log_store_open(const char *folder, const struct uuid *cluster, uint32_t node
     store->segment_size_bytes = (size + LOG_BLOCK_SIZE - 1) / LOG_BLOCK_SIZE * LOG_BLOCK_SIZE;
     struct log_recovery recovery;
     int result = log_folder_open(folder, options->create, &store->folder_fd, why);
+    /* Names that a process made which died before it synced them, or by an error of that, are built
+     * upon from now on. */
+    if (result == 0 && fsync(store->folder_fd) != 0) {
+        result = err_from_errno(errno);
+        (void)err_set((enum err) - result, why, "%s: %s", folder, err_text(result));
+    }
     if (result == 0)
         result = folder_load(store, options, &recovery, why);
     if (result != 0) {
