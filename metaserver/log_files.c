@@ -198,7 +198,10 @@ static int make_file(int folder_fd, const char *name, const void *data, uint64_t
     int fd = openat(folder_fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0)
         return err_from_errno(errno);
-    int failed = posix_fallocate(fd, 0, (off_t)size); /* so that a full disk is known at once */
+    int failed;
+    do /* so that a full disk is known at once */
+        failed = posix_fallocate(fd, 0, (off_t)size);
+    while (failed == EINTR);
     int result = failed ? err_from_errno(failed) : 0;
     if (data && result == 0)
         result = log_write_all(fd, data, size, 0);
