@@ -295,6 +295,7 @@ int main(int argc, char **argv)
         return code;
     }
     (void)signal(SIGPIPE, SIG_IGN);
+    meta_catch_faults(m.options.data);
     list_init(&m.proposals);
     map_init(&m.sessions, random_u64());
     map_init(&m.removing, random_u64());

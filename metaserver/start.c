@@ -52,7 +52,7 @@ static void make_mark(const struct metaserver *m, const char *word, char ret_mar
 static int write_mark(const struct metaserver *m, const char *mark)
 {
     char path[PATH_SIZE];
-    path_of(m, path, "database.state");
+    path_of(m, path, META_MARK_NAME);
     /* Over what is there: a start on a full disk must not need a new block (R21). A mark cut short
      * by a crash equals no other, so the database would be built anew. */
     int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0640);
@@ -69,7 +69,7 @@ static int write_mark(const struct metaserver *m, const char *mark)
 static bool may_trust(const struct metaserver *m)
 {
     char path[PATH_SIZE], found[MARK_SIZE] = "", same[MARK_SIZE];
-    path_of(m, path, "database.state");
+    path_of(m, path, META_MARK_NAME);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t size = fd < 0 ? -1 : read(fd, found, sizeof found - 1);
     if (fd >= 0)
@@ -357,7 +357,7 @@ static int open_database(struct metaserver *m, struct err_text *why)
         return status;
     status = write_mark(m, mark);
     return status == 0 ? 0
-                       : err_set((enum err) - status, why, "%.160s/database.state: %s",
+                       : err_set((enum err) - status, why, "%.160s/" META_MARK_NAME ": %s",
                                  m->options.data, err_text(status));
 }
 
