@@ -60,6 +60,13 @@ static int joined(void *arg)
     return meta_store_standing(m);
 }
 
+/* What the kernel could not write it may have dropped, pages of the database among it. */
+static void disk_failed(void *arg)
+{
+    (void)arg;
+    meta_distrust_database();
+}
+
 static const struct raft_driver_ops driver_ops = {
     .apply = meta_apply,
     .role_changed = meta_role_changed,
@@ -67,6 +74,7 @@ static const struct raft_driver_ops driver_ops = {
     .install = install,
     .checkpoint_lost = checkpoint_lost,
     .joined = joined,
+    .disk_failed = disk_failed,
 };
 
 static void on_tick(void *arg)

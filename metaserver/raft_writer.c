@@ -17,6 +17,7 @@ void raft_driver_die(const struct raft_driver *d, const char *what, int status)
         "meta.disk_failed",
         "what=\"%s\" error=%s folder=%s: ending, so that nothing is promised that is not kept",
         what, err_name(first != 0 ? first : status), log_store_folder(d->options.log));
+    d->options.ops->disk_failed(d->options.arg);
     _exit(3); /* at once: no handler may write any more */
 }
 

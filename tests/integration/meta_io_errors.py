@@ -391,6 +391,8 @@ class Runs:
         why = self.lead(victim)
         if why:
             wrong.append(f'it does not come back: {why}; {node.said()[-300:]}')
+        if 'meta.disk_failed' in text and 'database.rebuild' not in node.said():
+            wrong.append('believes the database of a disk that failed')
         figures = self.names.check()
         if figures['wrong'] or figures['failed']:
             wrong.append(f'answers: {figures}')
