@@ -51,7 +51,8 @@ PLACES = {
     'fdatasync': ('', 'log/log-', 'log/vote'),
     'rename': ('', 'log/spare-', 'log/log-', 'checkpoints'),
     'fallocate': ('', 'log/spare-'),
-    'unlink': ('', 'checkpoints'),
+    'write': ('', 'database'),
+    'unlink': ('', 'checkpoints', 'log/log-'),
     'statvfs': ('',),
     'readdir': ('',),
 }
@@ -266,7 +267,8 @@ class Runs:
     def cairn(self, *words, seconds=12):
         limit = ['--timeout', str(seconds)] if words[0] != 'dump' else []
         try:
-            return subprocess.run([f'{build}/tools/cairn', 'meta', *words, '--cluster', self.addresses, *limit], capture_output=True, text=True, timeout=seconds + 10)
+            return subprocess.run([f'{build}/tools/cairn', 'meta', *words, '--cluster', self.addresses, *limit],
+                                  capture_output=True, text=True, timeout=seconds + 10)
         except subprocess.TimeoutExpired:
             return subprocess.CompletedProcess(words, 99, '', 'timed out')
 
@@ -288,7 +290,7 @@ class Runs:
         victim = chance.choice(NODES)
         node, place = self.nodes[victim], chance.choice(PLACES[call])
         is_leader = chance.random() < 0.5
-        skip, count = span(moment, error, chance, LATER_MAX.get(place, 2 if call in ('unlink', 'readdir', 'statvfs') else 20))
+        skip, count = span(moment, error, chance, LATER_MAX.get(place, 2 if call in ('unlink', 'readdir', 'statvfs', 'write') else 20))
         label = f'{place or "anywhere"} {"leader" if is_leader else "follower"}' + (f' skip={skip}' if skip else '')
         why = self.lead(victim if is_leader else victim % 3 + 1)
         if why:
@@ -369,8 +371,8 @@ class Runs:
         before = self.names.acked()
         is_served = wait_until(GAP_MAX_MS / 1000, lambda: self.names.acked() > before + 5)
         node.control.disarm()
-        return self.judge(node, WIPED, f'{label} {"at " + (where or ".") if has_failed else ""}', '', error, has_failed,
-                          False, node.mark, is_served)
+        return self.judge(node, WIPED, f'{label} {"at " + (where or ".") if has_failed else ""}', call, error, has_failed,
+                          None, node.mark, is_served)
 
     def judge(self, node, victim, label, call, error, has_failed, has_left, mark, is_served):
         text, wrong = node.said(mark), []
@@ -383,7 +385,7 @@ class Runs:
             if has_failed and call == 'fdatasync':
                 wrong.append('goes on after a failed fdatasync')
             # Without room a spare is tried again silently; meta.space tells when that lasts.
-            if has_failed and call == 'fsync' and error not in ('ENOSPC', 'EDQUOT') and not re.search(
+            if has_failed and has_left is not None and call == 'fsync' and error not in ('ENOSPC', 'EDQUOT') and not re.search(
                     r'log\.spare_failed|checkpoint\.failed', text):
                 wrong.append('a failed fsync is not told')
         if not is_served:
@@ -391,7 +393,7 @@ class Runs:
         why = self.lead(victim)
         if why:
             wrong.append(f'it does not come back: {why}; {node.said()[-300:]}')
-        if 'meta.disk_failed' in text and 'database.rebuild' not in node.said():
+        if 'meta.disk_failed' in text and call != 'unlink' and 'database.rebuild' not in node.said():
             wrong.append('believes the database of a disk that failed')
         figures = self.names.check()
         if figures['wrong'] or figures['failed']:
