@@ -27,8 +27,9 @@ static int lose(struct metaserver *m, int status)
     m->uncommitted = 0;
     loop_defer_cancel(&m->commit_hook);
     if (status != -ERR_NO_SPACE) {
+        meta_distrust_database();
         log_error("meta.database",
-                  "error=%s: cannot keep the state in %s; the next start looks again",
+                  "error=%s: cannot keep the state in %s; the next start builds it anew",
                   err_name(status), m->database);
         exit(3);
     }

@@ -78,11 +78,11 @@ static void reply_written(struct metaserver *m, struct rpc_request *take_request
 {
     struct checkpoint_info infos[CHECKPOINT_LIST_MAX];
     struct bytes out = {0};
-    unsigned count = checkpoint_store_list(m->checkpoints, infos);
+    int count = checkpoint_store_list(m->checkpoints, infos);
     struct msg_meta_checkpoint_r r = {.node = (uint32_t)m->options.id,
                                       .index = m->checkpoint.index,
                                       .term = m->checkpoint.term,
-                                      .bytes = count ? infos[0].size_bytes : 0,
+                                      .bytes = count > 0 ? infos[0].size_bytes : 0,
                                       .ms = m->checkpointer->took_ms,
                                       .is_written = is_written};
     encode_meta_checkpoint_r(&out, &r);
@@ -155,11 +155,11 @@ static void done(struct work *work)
     c->done_ms = (int64_t)loop_now_ms();
     c->next_ms = loop_now_ms() + m->options.checkpoint_every;
     m->checkpoint = c->id;
-    unsigned count = checkpoint_store_list(m->checkpoints, infos);
+    int count = checkpoint_store_list(m->checkpoints, infos);
     /* The older of the two kept must still be followed by its log. */
     uint64_t trim = count >= 2 ? infos[1].id.index : 0;
     log_info("checkpoint.done", "index=%llu ms=%u bytes=%llu", (unsigned long long)c->id.index,
-             c->took_ms, count ? (unsigned long long)infos[0].size_bytes : 0);
+             c->took_ms, count > 0 ? (unsigned long long)infos[0].size_bytes : 0);
     raft_driver_compact(m->driver, c->id, trim);
     struct raft_status status;
     raft_driver_status(m->driver, &status);
@@ -171,8 +171,8 @@ static void done(struct work *work)
 static void find_written(struct checkpointer *c)
 {
     struct checkpoint_info infos[CHECKPOINT_LIST_MAX];
-    unsigned count = checkpoint_store_list(c->m->checkpoints, infos);
-    int64_t age_s = count ? (int64_t)time(NULL) - infos[0].written_s : 0;
+    int count = checkpoint_store_list(c->m->checkpoints, infos);
+    int64_t age_s = count > 0 ? (int64_t)time(NULL) - infos[0].written_s : 0;
     c->has_one = count > 0;
     c->done_ms = (int64_t)loop_now_ms() - (age_s > 0 ? age_s * 1000 : 0);
 }

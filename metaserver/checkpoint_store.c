@@ -59,19 +59,21 @@ static unsigned infos_insert(struct checkpoint_info *infos, unsigned count,
     return count + 1;
 }
 
-static unsigned scan_folder(const struct checkpoint_store *store,
-                            struct checkpoint_info ret_infos[CHECKPOINT_LIST_MAX],
-                            bool remove_temporary)
+/* How many of at most CHECKPOINT_LIST_MAX, or why they cannot be listed. */
+static int scan_folder(const struct checkpoint_store *store,
+                       struct checkpoint_info ret_infos[CHECKPOINT_LIST_MAX], bool remove_temporary)
 {
     int fd = openat(store->folder_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *directory = fd < 0 ? NULL : fdopendir(fd);
     if (!directory) {
+        int failed = errno;
         if (fd >= 0)
             (void)close(fd);
-        return 0;
+        return err_from_errno(failed);
     }
     unsigned count = 0;
-    for (struct dirent *d; (d = readdir(directory)) != NULL;) {
+    struct dirent *d;
+    while (errno = 0, (d = readdir(directory)) != NULL) {
         struct checkpoint_info info;
         bool temporary;
         struct stat status;
@@ -88,15 +90,16 @@ static unsigned scan_folder(const struct checkpoint_store *store,
         info.written_s = status.st_mtime;
         count = infos_insert(ret_infos, count, info);
     }
+    int failed = errno;
     (void)closedir(directory);
-    return count;
+    return failed != 0 ? err_from_errno(failed) : (int)count;
 }
 
 static void remove_old(struct checkpoint_store *store)
 {
-    struct checkpoint_info infos[CHECKPOINT_LIST_MAX];
-    unsigned count = scan_folder(store, infos, false);
-    for (unsigned i = CHECKPOINT_KEEP_COUNT; i < count; i++) {
+    struct checkpoint_info infos[CHECKPOINT_LIST_MAX] = {0};
+    int count = scan_folder(store, infos, false);
+    for (int i = CHECKPOINT_KEEP_COUNT; i < count; i++) {
         char name[CHECKPOINT_NAME_SIZE];
         checkpoint_name(infos[i].id, false, name);
         (void)log_file_remove(store->folder_fd, name);
@@ -118,7 +121,12 @@ int checkpoint_store_open(const char *folder, const struct uuid *cluster, uint32
         .magic = CHECKPOINT_STORE_MAGIC, .folder_fd = fd, .cluster = *cluster, .node = node};
     CHECK(pthread_mutex_init(&store->lock, NULL) == 0);
     struct checkpoint_info infos[CHECKPOINT_LIST_MAX];
-    (void)scan_folder(store, infos, true);
+    int status = scan_folder(store, infos, true);
+    if (status < 0) {
+        checkpoint_store_close(store);
+        return err_set((enum err) - status, why, "%s: cannot be listed: %s", folder,
+                       err_text(status));
+    }
     remove_old(store);
     *ret_store = store;
     return 0;
@@ -135,8 +143,8 @@ void checkpoint_store_close(struct checkpoint_store *store)
     free(store);
 }
 
-unsigned checkpoint_store_list(struct checkpoint_store *store,
-                               struct checkpoint_info ret_infos[CHECKPOINT_LIST_MAX])
+int checkpoint_store_list(struct checkpoint_store *store,
+                          struct checkpoint_info ret_infos[CHECKPOINT_LIST_MAX])
 {
     CHECK_OBJ(store, CHECKPOINT_STORE_MAGIC);
     return scan_folder(store, ret_infos, false);
@@ -359,8 +367,13 @@ static int damaged(const struct scan *s, const char *what)
 
 static int scan_in(struct scan *s, void *ret_data, size_t size)
 {
-    if (log_read_all(s->fd, ret_data, size, s->offset) != 0)
-        return damaged(s, "the file ends early or cannot be read");
+    int result = log_read_all(s->fd, ret_data, size, s->offset);
+    if (result == -ERR_NO_DATA)
+        return damaged(s, "the file ends early");
+    if (result != 0) /* nothing is known about what it holds */
+        return err_set((enum err) - result, s->why,
+                       "checkpoint %" PRIu64 "-%" PRIu64 " at byte %" PRIu64 ": cannot be read: %s",
+                       s->id.index, s->id.term, s->offset, err_text(result));
     s->offset += size;
     return 0;
 }

@@ -50,10 +50,11 @@ int checkpoint_store_open(const char *folder, const struct uuid *cluster, uint32
 /* All readers and receivers must be gone. NULL is allowed. */
 void checkpoint_store_close(struct checkpoint_store *store);
 
-/* Newest first (highest index); returns how many of at most CHECKPOINT_LIST_MAX. By file name only:
- * a listed file may still turn out damaged. */
-unsigned checkpoint_store_list(struct checkpoint_store *store,
-                               struct checkpoint_info ret_infos[CHECKPOINT_LIST_MAX]);
+/* Newest first (highest index); returns how many of at most CHECKPOINT_LIST_MAX, or -ERR_IO, ...
+ * when the folder cannot be read: that is not "none". By file name only: a listed file may still
+ * turn out damaged. */
+int checkpoint_store_list(struct checkpoint_store *store,
+                          struct checkpoint_info ret_infos[CHECKPOINT_LIST_MAX]);
 
 /* --- write --- */
 

@@ -23,6 +23,7 @@ sbin_PROGRAMS += %D%/cairn-metaserver
     %D%/apply.c \
     %D%/checkpoint.c \
     %D%/collect.c \
+    %D%/database_fault.c \
     %D%/dump.c \
     %D%/fsck.c \
     %D%/founding.c \

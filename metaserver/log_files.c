@@ -96,7 +96,8 @@ static int list_folder(int folder_fd, bool remove_temporary, struct log_listing 
         return err_from_errno(failed);
     }
     struct log_listing l = {0};
-    for (struct dirent *d; (d = readdir(directory)) != NULL;) {
+    struct dirent *d;
+    while (errno = 0, (d = readdir(directory)) != NULL) {
         struct log_file_name name;
         if (ends_with(d->d_name, temporary_suffix)) {
             if (remove_temporary)
@@ -111,7 +112,12 @@ static int list_folder(int folder_fd, bool remove_temporary, struct log_listing 
             names_push(name.spare ? &l.spares : &l.segments,
                        name.spare ? &l.spare_count : &l.segment_count, name);
     }
+    int failed = errno;
     (void)closedir(directory);
+    if (failed != 0) { /* a part of the list would look like a loss */
+        log_listing_release(&l);
+        return err_from_errno(failed);
+    }
     if (l.segment_count > 1)
         qsort(l.segments, l.segment_count, sizeof *l.segments, names_compare);
     *ret_listing = l;
@@ -152,14 +158,17 @@ int log_write_all(int fd, const void *data, size_t size, uint64_t offset)
 }
 
 /* How much could be read; stops at the end of the file or at an error. */
-static size_t read_some(int fd, void *ret_data, size_t size, uint64_t offset)
+static size_t read_some(int fd, void *ret_data, size_t size, uint64_t offset, int *ret_error)
 {
     size_t total = 0;
+    *ret_error = 0;
     while (total < size) {
         ssize_t done =
             pread(fd, (uint8_t *)ret_data + total, size - total, (off_t)(offset + total));
         if (done < 0 && errno == EINTR)
             continue;
+        if (done < 0)
+            *ret_error = err_from_errno(errno);
         if (done <= 0)
             break;
         total += (size_t)done;
@@ -169,7 +178,10 @@ static size_t read_some(int fd, void *ret_data, size_t size, uint64_t offset)
 
 int log_read_all(int fd, void *ret_data, size_t size, uint64_t offset)
 {
-    return read_some(fd, ret_data, size, offset) == size ? 0 : -ERR_IO;
+    int error;
+    if (read_some(fd, ret_data, size, offset, &error) == size)
+        return 0;
+    return error != 0 ? error : -ERR_NO_DATA;
 }
 
 /* After a failed fsync the kernel may keep pages as clean that never reached the disk (R19). */
@@ -186,7 +198,10 @@ static int make_file(int folder_fd, const char *name, const void *data, uint64_t
     int fd = openat(folder_fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0) /* without descriptors nothing is known about the disk */
         return errno == EMFILE || errno == ENFILE ? -ERR_BUSY : err_from_errno(errno);
-    int failed = posix_fallocate(fd, 0, (off_t)size); /* so that a full disk is known at once */
+    int failed;
+    do /* so that a full disk is known at once */
+        failed = posix_fallocate(fd, 0, (off_t)size);
+    while (failed == EINTR);
     int result = failed ? err_from_errno(failed) : 0;
     if (data && result == 0)
         result = log_write_all(fd, data, size, 0);
@@ -267,10 +282,11 @@ int log_segment_load(int fd, uint8_t *ret_image, uint64_t size, bool *ret_whole)
     if (fstat(fd, &status) != 0)
         return err_from_errno(errno);
     bool whole = (uint64_t)status.st_size == size;
-    uint64_t at = read_some(fd, ret_image, size, 0);
+    int error;
+    uint64_t at = read_some(fd, ret_image, size, 0, &error);
     while (at < size) { /* block by block over the bad places */
         uint64_t block = at - at % LOG_BLOCK_SIZE;
-        size_t got = read_some(fd, ret_image + block, LOG_BLOCK_SIZE, block);
+        size_t got = read_some(fd, ret_image + block, LOG_BLOCK_SIZE, block, &error);
         whole = whole && got == LOG_BLOCK_SIZE;
         memset(ret_image + block + got, LOG_UNREADABLE, LOG_BLOCK_SIZE - got);
         at = block + LOG_BLOCK_SIZE;
@@ -306,7 +322,7 @@ int log_identity_read(int folder_fd, struct log_identity *ret_identity, struct e
     size_t size = 0;
     int result = log_file_load(folder_fd, "identity", text, sizeof text - 1, &size);
     if (result != 0)
-        return err_set((enum err) - result, why, "identity: cannot be read");
+        return err_set((enum err) - result, why, "identity: cannot be read: %s", err_text(result));
     return log_identity_parse(text, size, ret_identity, why);
 }
 

@@ -63,6 +63,8 @@ int log_file_remove(int folder_fd, const char *name);                 /* absent 
 int log_segment_load(int fd, uint8_t *ret_image, uint64_t size, bool *ret_whole);
 
 int log_write_all(int fd, const void *data, size_t size, uint64_t offset);
-int log_read_all(int fd, void *ret_data, size_t size, uint64_t offset); /* -ERR_IO when short */
+/* -ERR_NO_DATA when the file ends before, which says something about the file; any other error only
+ * about the disk or the process. */
+int log_read_all(int fd, void *ret_data, size_t size, uint64_t offset);
 
 #endif

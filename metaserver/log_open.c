@@ -42,7 +42,10 @@ static int folder_format(struct log_store *store, const struct log_listing *list
     if (listing->vote) {
         size_t size;
         int result = log_file_load(store->folder_fd, "vote", found, sizeof found, &size);
-        if (result != 0 || size != sizeof found || memcmp(first, found, sizeof found) != 0)
+        if (result != 0)
+            return err_set((enum err) - result, why, "%s: the vote file cannot be read: %s",
+                           store->folder, err_text(result));
+        if (size != sizeof found || memcmp(first, found, sizeof found) != 0)
             return err_set(ERR_NOT_EMPTY_STATE, why, "%s: holds a vote file but no identity file",
                            store->folder);
     }
@@ -57,9 +60,10 @@ static int folder_format(struct log_store *store, const struct log_listing *list
 static int identity_check(struct log_store *store, struct err_text *why)
 {
     struct log_identity identity;
-    int result = log_identity_read(store->folder_fd, &identity, why);
+    struct err_text inner = {""};
+    int result = log_identity_read(store->folder_fd, &identity, &inner);
     if (result != 0)
-        return result;
+        return err_set((enum err) - result, why, "%s: %s", store->folder, inner.text);
     char cluster[UUID_TEXT_SIZE];
     uuid_format(&identity.cluster, cluster);
     if (memcmp(&identity.cluster, &store->cluster, sizeof identity.cluster) != 0)
@@ -81,7 +85,8 @@ static int vote_load(struct log_store *store, uint64_t *repaired_count, struct e
     if (result == 0 && size != sizeof image)
         return err_set(ERR_FAULTY_LOG, why, "%s: the vote file has the wrong size", store->folder);
     if (result != 0)
-        return err_set((enum err) - result, why, "%s: the vote file cannot be read", store->folder);
+        return err_set((enum err) - result, why, "%s: the vote file cannot be read: %s",
+                       store->folder, err_text(result));
     bool repaired;
     result = log_vote_unpack(image, &store->cluster, store->node, &store->record, &repaired, why);
     if (result != 0)
@@ -89,7 +94,11 @@ static int vote_load(struct log_store *store, uint64_t *repaired_count, struct e
     *repaired_count += repaired;
     store->vote = store->record.vote;
     store->vote_fd = openat(store->folder_fd, "vote", O_RDWR | O_CLOEXEC);
-    return store->vote_fd < 0 ? err_from_errno(errno) : 0;
+    if (store->vote_fd >= 0)
+        return 0;
+    result = err_from_errno(errno);
+    return err_set((enum err) - result, why, "%s: the vote file cannot be opened: %s",
+                   store->folder, err_text(result));
 }
 
 static int segment_open(struct log_store *store, const struct log_file_name *name,
@@ -182,7 +191,8 @@ static int folder_load(struct log_store *store, const struct log_store_options *
     struct log_listing listing;
     int result = log_folder_list(store->folder_fd, &listing);
     if (result != 0)
-        return err_set((enum err) - result, why, "%s: cannot be listed", store->folder);
+        return err_set((enum err) - result, why, "%s: cannot be listed: %s", store->folder,
+                       err_text(result));
     if (!listing.identity && !options->create)
         result = err_set(ERR_NO_ENTRY, why,
                          "%s: not a metadata log (no identity file); is the disk mounted?",
@@ -231,6 +241,12 @@ int log_store_open(const char *folder, const struct uuid *cluster, uint32_t node
     store->segment_size_bytes = (size + LOG_BLOCK_SIZE - 1) / LOG_BLOCK_SIZE * LOG_BLOCK_SIZE;
     struct log_recovery recovery;
     int result = log_folder_open(folder, options->create, &store->folder_fd, why);
+    /* Names that a process made which died before it synced them, or by an error of that, are built
+     * upon from now on. */
+    if (result == 0 && fsync(store->folder_fd) != 0) {
+        result = err_from_errno(errno);
+        (void)err_set((enum err) - result, why, "%s: %s", folder, err_text(result));
+    }
     if (result == 0)
         result = folder_load(store, options, &recovery, why);
     if (result != 0) {

@@ -18,7 +18,7 @@ static int made_or_failed(struct log_store *store, int result)
 #ifdef PLANT_R19_SPARE
     return result;
 #endif
-    return result == -ERR_IO ? log_store_fail(store) : result;
+    return result == -ERR_IO ? log_store_fail(store, result) : result;
 }
 
 /* Writing the zeros happens outside files_lock: a change of segment must not wait for it. */
@@ -90,11 +90,12 @@ static int activate(struct log_store *store, uint64_t spare, struct log_segment 
     if (record_highest(store, segment->number) != 0)
         return -ERR_IO;
 #endif
-    if (log_file_rename(store->folder_fd, from, to) != 0)
-        return log_store_fail(store);
+    int result = log_file_rename(store->folder_fd, from, to);
+    if (result != 0)
+        return log_store_fail(store, result);
     segment->fd = openat(store->folder_fd, to, O_RDWR | O_CLOEXEC);
     if (segment->fd < 0)
-        return log_store_fail(store);
+        return log_store_fail(store, err_from_errno(errno));
     return record_highest(store, segment->number);
 }
 
@@ -106,7 +107,7 @@ int log_store_rotate(struct log_store *store)
     result = result == -ERR_NO_SPACE ? -ERR_IO : result;
 #endif
     if (result != 0) /* nothing was written: only the lack of space may be tried again */
-        return result == -ERR_NO_SPACE ? result : log_store_fail(store);
+        return result == -ERR_NO_SPACE ? result : log_store_fail(store, result);
     struct log_segment *segment = calloc(1, sizeof *segment);
     CHECK(segment != NULL);
     segment->number = store->segment_highest + 1;
@@ -184,13 +185,13 @@ int log_store_recycle(struct log_store *store, uint64_t index, bool all)
         } else {
             result = log_file_remove(store->folder_fd, from);
             if (result == 0 && fsync(store->folder_fd) != 0)
-                result = -ERR_IO;
+                result = err_from_errno(errno);
         }
         (void)close(s->fd);
         free(s);
     }
     unlock(&store->files_lock);
-    return result == 0 ? 0 : log_store_fail(store);
+    return result == 0 ? 0 : log_store_fail(store, result);
 }
 
 int log_store_trim(struct log_store *store, uint64_t index)

@@ -9,12 +9,12 @@
 #include "metaserver/log_store_private.h"
 #include "common/base/banned.h"
 
-int log_store_fail(struct log_store *store)
+int log_store_fail(struct log_store *store, int status)
 {
+    int none = 0;
+    (void)atomic_compare_exchange_strong(&store->failure, &none, status);
 #ifndef PLANT_R19_FORGET
     atomic_store(&store->failed, true);
-#else
-    (void)store;
 #endif
     return -ERR_IO;
 }
@@ -147,14 +147,16 @@ static int batch_write(struct log_store *store, struct log_header *header, struc
     size_t size = (size_t)blocks * LOG_BLOCK_SIZE;
     uint8_t *image = image_reserve(store, size);
     log_batch_pack(header, payload, image);
-    if (log_write_all(segment->fd, image, size, (uint64_t)store->tail_block * LOG_BLOCK_SIZE) != 0)
-        return log_store_fail(store);
+    int status =
+        log_write_all(segment->fd, image, size, (uint64_t)store->tail_block * LOG_BLOCK_SIZE);
+    if (status != 0)
+        return log_store_fail(store, status);
 #ifdef PLANT_R19
     if (fdatasync(segment->fd) != 0 && fdatasync(segment->fd) != 0)
 #else
     if (fdatasync(segment->fd) != 0)
 #endif
-        return log_store_fail(store);
+        return log_store_fail(store, err_from_errno(errno));
     *ret_extent = (struct log_extent){
         .first_index = header->first_index,
         .last_index = header->first_index + header->count - 1,
@@ -306,10 +308,12 @@ static int batch_read(const struct log_store *store, const struct log_segment *s
     struct log_owner owner = {
         .cluster = store->cluster, .node = store->node, .segment = segment->number};
     struct log_header header;
-    int result = -ERR_FAULTY_LOG;
-    if (log_read_all(segment->fd, image->data, size, (uint64_t)extent->block * LOG_BLOCK_SIZE) ==
-            0 &&
-        log_batch_header(image->data, extent->block_count, &owner, &header) &&
+    int result =
+        log_read_all(segment->fd, image->data, size, (uint64_t)extent->block * LOG_BLOCK_SIZE);
+    bool is_read = result == 0;
+    if (is_read || result == -ERR_NO_DATA)
+        result = -ERR_FAULTY_LOG;
+    if (is_read && log_batch_header(image->data, extent->block_count, &owner, &header) &&
         header.batch == extent->batch && header.first_index == extent->first_index &&
         log_batch_payload(&header, image->data, payload->data))
         result = batch_visit(goal, extent, slice_of(payload->data, header.payload_size));
@@ -352,13 +356,15 @@ int log_vote_store(struct log_store *store, const struct log_vote_record *next)
     uint8_t slot[LOG_BLOCK_SIZE];
     log_vote_pack(&record, slot);
     uint64_t offset = (uint64_t)log_vote_slot(record.sequence) * LOG_BLOCK_SIZE;
-    bool is_written = log_write_all(store->vote_fd, slot, sizeof slot, offset) == 0 &&
-                      fdatasync(store->vote_fd) == 0;
+    int status = log_write_all(store->vote_fd, slot, sizeof slot, offset);
+    if (status == 0 && fdatasync(store->vote_fd) != 0)
+        status = err_from_errno(errno);
 #ifdef PLANT_R19_VOTE
-    is_written = is_written || fdatasync(store->vote_fd) == 0;
+    if (status != 0 && fdatasync(store->vote_fd) == 0)
+        status = 0;
 #endif
-    if (!is_written)
-        return log_store_fail(store);
+    if (status != 0)
+        return log_store_fail(store, status);
     store->record = record;
     return 0;
 }
@@ -393,6 +399,16 @@ void log_store_vote(const struct log_store *store, struct log_vote *ret_vote)
     lock(&s->table_lock);
     *ret_vote = store->vote;
     unlock(&s->table_lock);
+}
+
+const char *log_store_folder(const struct log_store *store)
+{
+    return store->folder;
+}
+
+int log_store_failure(const struct log_store *store)
+{
+    return atomic_load(&store->failure);
 }
 
 bool log_store_space_low(const struct log_store *store)

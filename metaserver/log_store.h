@@ -201,6 +201,9 @@ int log_store_prepare_spare(struct log_store *store);
 /* True while no spare segment exists and the last attempt to make one failed for lack of space:
  * refuse new proposals, go on accepting what is needed to commit. Not on the disk. */
 bool log_store_space_low(const struct log_store *store);
+/* The error by which the disk failed for good, 0 = none (R19). Any thread, and so the next one. */
+int log_store_failure(const struct log_store *store);
+const char *log_store_folder(const struct log_store *store); /* borrowed */
 
 /* Gives the ballast file's space back to the file system / takes it again. Restore: -ERR_NO_SPACE,
  * -ERR_IO as above; one thread at a time, and it takes tens of ms of writing. */

@@ -37,6 +37,7 @@ struct log_store {
     uint64_t segment_size_bytes, ballast_size_bytes;
     uint32_t segment_block_count;
     atomic_bool failed, space_low;
+    atomic_int failure; /* why; the first one is kept */
 
     pthread_mutex_t vote_lock;
     struct log_vote_record record;
@@ -75,8 +76,8 @@ struct log_store {
     size_t image_size;
 };
 
-/* Remembers that the disk failed (R19); returns -ERR_IO. */
-int log_store_fail(struct log_store *store);
+/* Remembers that the disk failed, and with which error (R19); returns -ERR_IO. */
+int log_store_fail(struct log_store *store, int status);
 
 /* A fresh segment becomes the last one. -ERR_NO_SPACE, -ERR_IO. */
 int log_store_rotate(struct log_store *store);

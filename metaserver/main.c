@@ -23,7 +23,12 @@ static uint64_t table_version(void *arg)
 static int load(void *arg, uint64_t index, uint64_t term, struct raft_config *ret_config,
                 struct err_text *why)
 {
-    return meta_fill_database(arg, (struct checkpoint_id){index, term}, ret_config, why);
+    struct metaserver *m = arg;
+    struct checkpoint_id id = {index, term};
+    int status = meta_fill_database(m, id, ret_config, why);
+    if (status == -ERR_IO) /* the next attempt fetches it again, perhaps to a better place */
+        (void)checkpoint_store_remove(m->checkpoints, id);
+    return status;
 }
 
 static void install(void *arg, uint64_t index, uint64_t term)
@@ -55,6 +60,13 @@ static int joined(void *arg)
     return meta_store_standing(m);
 }
 
+/* What the kernel could not write it may have dropped, pages of the database among it. */
+static void disk_failed(void *arg)
+{
+    (void)arg;
+    meta_distrust_database();
+}
+
 static const struct raft_driver_ops driver_ops = {
     .apply = meta_apply,
     .role_changed = meta_role_changed,
@@ -62,6 +74,7 @@ static const struct raft_driver_ops driver_ops = {
     .install = install,
     .checkpoint_lost = checkpoint_lost,
     .joined = joined,
+    .disk_failed = disk_failed,
 };
 
 static void on_tick(void *arg)
@@ -293,6 +306,7 @@ int main(int argc, char **argv)
         return code;
     }
     (void)signal(SIGPIPE, SIG_IGN);
+    meta_catch_faults(m.options.data);
     list_init(&m.proposals);
     map_init(&m.sessions, random_u64());
     map_init(&m.removing, random_u64());

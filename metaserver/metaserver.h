@@ -64,6 +64,9 @@ struct metaserver_options {
     METASERVER_OPTIONS(CONF_FIELD)
 };
 
+/* In the data folder: says whether the database may be trusted. */
+#define META_MARK_NAME "database.state"
+
 enum {
     LEASE_MARGIN_MS = 500,
     SUSPECT_MS = 1500,
@@ -147,6 +150,13 @@ int meta_swap_database(struct metaserver *m, struct err_text *why);
 int meta_parse_peers(struct metaserver *m, struct err_text *why);
 /* Durable when it returns 0. */
 int meta_store_standing(struct metaserver *m);
+
+/* ---- database_fault.c ---- */
+/* Before meta_open: a page of the database that cannot be read (SIGBUS) ends the process with a
+ * message, and the next start does not trust the database. `data`: the folder. */
+void meta_catch_faults(const char *data);
+/* The next start builds the database anew. For a process that ends; any thread. */
+void meta_distrust_database(void);
 
 /* ---- recover.c ---- */
 /* Before meta_open, which would make a new folder: -ERR_REFUSED when there is none, or it belongs

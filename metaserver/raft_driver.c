@@ -292,12 +292,12 @@ static void carry_out(struct raft_driver *d, const struct raft_update *u)
     if (u->todo & RAFT_PERSIST_VOTE) {
         int status = log_store_set_vote(d->options.log, u->vote.term, u->vote.voted_for);
         if (status != 0)
-            raft_driver_die("term and vote", status);
+            raft_driver_die(d, "term and vote", status);
     }
     if (u->todo & RAFT_JOINED) {
         int status = d->options.ops->joined(d->options.arg);
         if (status != 0)
-            raft_driver_die("standing", status);
+            raft_driver_die(d, "standing", status);
     }
     raft_driver_send(d, &u->send_now);
     if (u->todo & RAFT_RESET_LOG)
@@ -353,7 +353,8 @@ static int start(struct raft_driver *d, struct err_text *why)
     /* Entries behind a checkpoint serve slow followers; beyond a gap they are of no use. */
     if (!log_gather_holds(g, o->recovery->first_index, o->recovery->last_index)) {
         log_gather_release(g);
-        return err_set(ERR_FAULTY_LOG, why, "cannot read the log back");
+        return err_set(ERR_FAULTY_LOG, why, "%.160s: cannot read the log back",
+                       log_store_folder(o->log));
     }
     event.start.term = vote.term;
     event.start.voted_for = vote.voted_for;
@@ -368,8 +369,9 @@ static int start(struct raft_driver *d, struct err_text *why)
     int status = raft_driver_step(d, &event);
     log_gather_release(g);
     if (status != 0)
-        return err_set(ERR_FAULTY_LOG, why, "log, checkpoint and database do not fit together: %s",
-                       err_text(status));
+        return err_set(ERR_FAULTY_LOG, why,
+                       "%.160s: log, checkpoint and database do not fit together: %s",
+                       log_store_folder(o->log), err_text(status));
     return 0;
 }
 
@@ -514,7 +516,7 @@ void raft_driver_compact(struct raft_driver *d, struct checkpoint_id newest, uin
     (void)raft_driver_step(d, &event);
     int status = log_store_trim(d->options.log, trim_index);
     if (status != 0)
-        raft_driver_die("log trim", status);
+        raft_driver_die(d, "log trim", status);
 }
 
 void raft_driver_transfer(struct raft_driver *d)

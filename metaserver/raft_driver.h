@@ -40,6 +40,8 @@ struct raft_driver_ops {
     void (*checkpoint_lost)(void *arg);
     /* The next start is without `joining`: durable when it returns 0. */
     int (*joined)(void *arg);
+    /* The disk failed, and the process ends when this returns. */
+    void (*disk_failed)(void *arg);
 };
 
 struct raft_driver_options {

@@ -88,6 +88,7 @@ struct raft_driver {
     struct loop_timer space_timer; /* that, or the spare segment */
     struct work spare_work;
     bool spare_running;
+    uint64_t spare_at_ms; /* one that failed is not made again before */
 
     struct list new_proposals; /* not given to raft yet */
     struct map by_index;       /* proposals that raft has, by index */
@@ -139,7 +140,8 @@ void raft_writer_reset(struct raft_driver *d, uint64_t index, uint64_t term);
 /* Space was low: look again soon. */
 void raft_writer_retry_space(struct raft_driver *d);
 /* The disk failed: nothing may be said any more (R19). */
-__attribute__((noreturn)) void raft_driver_die(const char *what, int status);
+__attribute__((noreturn)) void raft_driver_die(const struct raft_driver *d, const char *what,
+                                               int status);
 
 /* raft_transport.c */
 void raft_driver_send(struct raft_driver *d, const struct raft_messages *messages);

@@ -10,11 +10,14 @@
 #include "common/base/log.h"
 #include "metaserver/raft_driver_private.h"
 
-void raft_driver_die(const char *what, int status)
+void raft_driver_die(const struct raft_driver *d, const char *what, int status)
 {
-    log_error("meta.disk_failed",
-              "what=\"%s\" error=%s: ending, so that nothing is promised that is not kept", what,
-              err_name(status));
+    int first = log_store_failure(d->options.log);
+    log_error(
+        "meta.disk_failed",
+        "what=\"%s\" error=%s folder=%s: ending, so that nothing is promised that is not kept",
+        what, err_name(first != 0 ? first : status), log_store_folder(d->options.log));
+    d->options.ops->disk_failed(d->options.arg);
     _exit(3); /* at once: no handler may write any more */
 }
 
@@ -76,8 +79,15 @@ static void spare_done(struct work *work)
 {
     struct raft_driver *d = CONTAINER_OF(work, struct raft_driver, spare_work);
     d->spare_running = false;
-    if (work->status == -ERR_IO)
-        raft_driver_die("log, a new segment", work->status);
+    /* Low space shows in log_store_space_low. Any other error ends the process when the next
+     * segment is needed and cannot be made then, either; but a failed sync is told only once. */
+    if (log_store_failure(d->options.log) != 0)
+        raft_driver_die(d, "log, a new segment", log_store_failure(d->options.log));
+    if (work->status != 0 && work->status != -ERR_NO_SPACE && !d->is_stopping) {
+        log_warn("log.spare_failed", "error=%s folder=%s: tried again", err_name(work->status),
+                 log_store_folder(d->options.log));
+        d->spare_at_ms = loop_now_ms() + SPACE_RETRY_MS;
+    }
     /* Nothing is proposed while space is low, so no write would ever look again. */
     if (!d->is_stopping && log_store_space_low(d->options.log))
         loop_timer_start_ms(&d->space_timer, SPACE_RETRY_MS);
@@ -86,7 +96,7 @@ static void spare_done(struct work *work)
 static void prepare_spare(struct raft_driver *d)
 {
     struct log_status status;
-    if (d->spare_running)
+    if (d->spare_running || loop_now_ms() < d->spare_at_ms)
         return;
     log_store_status(d->options.log, &status);
     if (status.spare_count > 0)
@@ -155,7 +165,7 @@ static void write_done(struct work *work)
     }
 #ifndef PLANT_R19_GO_ON
     if (d->write_status != 0)
-        raft_driver_die("log", d->write_status);
+        raft_driver_die(d, "log", d->write_status);
 #endif
     if (d->is_waiting_for_room)
         log_info("meta.log_room", "the log is written again");
@@ -196,7 +206,7 @@ void raft_writer_reset(struct raft_driver *d, uint64_t index, uint64_t term)
     d->writer = work_pool_create(d->options.loop, 1, 8);
     int status = log_store_reset(d->options.log, index, term);
     if (status != 0)
-        raft_driver_die("log reset", status);
+        raft_driver_die(d, "log reset", status);
 }
 
 void raft_writer_retry_space(struct raft_driver *d)

@@ -110,6 +110,9 @@ int standing_load(const char *folder, const struct uuid *cluster, uint32_t node,
         status = standing_unpack(slice_of(bytes, size), cluster, node, ret_standing);
     if (status == 0 || status == -ERR_NO_ENTRY)
         return status;
+    if (status != -ERR_CORRUPT && status != -ERR_WRONG_CLUSTER && status != -ERR_VERSION)
+        return err_set((enum err) - status, why, "%.120s/" STANDING_NAME ": cannot be read: %s",
+                       folder, err_text(status));
     return err_set((enum err) - status, why,
                    "%.120s/" STANDING_NAME ": %s; nothing was changed. Move the folder away and "
                    "start again: the other metaservers refill it",

@@ -16,6 +16,7 @@
 
 #include "common/base/check.h"
 #include "common/base/log.h"
+#include "metaserver/log_files.h"
 #include "metaserver/metaserver.h"
 
 enum {
@@ -51,23 +52,24 @@ static void make_mark(const struct metaserver *m, const char *word, char ret_mar
 static int write_mark(const struct metaserver *m, const char *mark)
 {
     char path[PATH_SIZE];
-    path_of(m, path, "database.state");
+    path_of(m, path, META_MARK_NAME);
     /* Over what is there: a start on a full disk must not need a new block (R21). A mark cut short
      * by a crash equals no other, so the database would be built anew. */
     int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0640);
     if (fd < 0)
         return err_from_errno(errno);
-    ssize_t size = (ssize_t)strlen(mark);
-    bool written =
-        pwrite(fd, mark, (size_t)size, 0) == size && ftruncate(fd, size) == 0 && fsync(fd) == 0;
+    size_t size = strlen(mark);
+    int status = log_write_all(fd, mark, size, 0);
+    if (status == 0 && (ftruncate(fd, (off_t)size) != 0 || fsync(fd) != 0))
+        status = err_from_errno(errno);
     (void)close(fd);
-    return written ? 0 : -ERR_IO;
+    return status;
 }
 
 static bool may_trust(const struct metaserver *m)
 {
     char path[PATH_SIZE], found[MARK_SIZE] = "", same[MARK_SIZE];
-    path_of(m, path, "database.state");
+    path_of(m, path, META_MARK_NAME);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t size = fd < 0 ? -1 : read(fd, found, sizeof found - 1);
     if (fd >= 0)
@@ -79,19 +81,25 @@ static bool may_trust(const struct metaserver *m)
     return strncmp(found, "clean ", 6) == 0 || strcmp(found, same) == 0;
 }
 
-static void remove_folder(const char *path)
+/* With the files in it. Absent is fine. */
+static int remove_folder(const char *path, struct err_text *why)
 {
     char name[PATH_SIZE];
     DIR *folder = opendir(path);
-    if (!folder)
-        return;
-    for (struct dirent *e; (e = readdir(folder));) {
+    if (!folder && errno == ENOENT)
+        return 0;
+    for (struct dirent *e; folder && (e = readdir(folder));) {
         int size = snprintf(name, sizeof name, "%s/%s", path, e->d_name);
         if (size > 0 && size < (int)sizeof name)
             (void)unlink(name); /* "." and ".." refuse */
     }
-    (void)closedir(folder);
-    (void)rmdir(path);
+    if (folder)
+        (void)closedir(folder);
+    if (rmdir(path) == 0) /* tells whether all of it went */
+        return 0;
+    int failed = errno;
+    return err_set((enum err) - err_from_errno(failed), why, "cannot remove %.180s: %s", path,
+                   strerror(failed));
 }
 
 /* ---- from a checkpoint ---- */
@@ -183,18 +191,24 @@ static int fill(struct metaserver *m, const char *folder, struct checkpoint_id i
     struct kv *kv;
     struct fs_load *load;
     struct bytes config = {0};
+    why->text[0] = '\0';
     if (make_folder(folder, why) != 0)
         return -ERR_IO;
     int status = kv_lmdb_open(folder, m->options.database_max, &kv);
     if (status != 0)
-        return err_set((enum err) - status, why, "cannot make a database in %.180s", folder);
+        return err_set((enum err) - status, why, "cannot make a database in %.180s: %s", folder,
+                       err_text(status));
     status = fs_load_begin(kv, &load);
     if (status == 0) {
         status = checkpoint_store_load(m->checkpoints, id, consume, load, why);
         int ended = fs_load_end(load, &config);
-        if (status == 0 && ended != 0)
-            status = err_set(ERR_CORRUPT, why, "the checkpoint does not hold a whole state");
+        if (status == 0 && ended == -ERR_CORRUPT)
+            (void)err_set(ERR_CORRUPT, why, "the checkpoint does not hold a whole state");
+        status = status != 0 ? status : ended;
     }
+    if (status != 0 && why->text[0] == '\0') /* the checkpoint may be a good one */
+        (void)err_set((enum err) - status, why, "cannot fill the database in %.180s: %s", folder,
+                      err_text(status));
     if (status == 0)
         status = take_config(m, bytes_slice(&config), ret_config, why);
     kv->ops->destroy(kv);
@@ -207,13 +221,15 @@ int meta_fill_database(struct metaserver *m, struct checkpoint_id id,
 {
     char fresh[PATH_SIZE];
     path_of(m, fresh, "database.new");
-    remove_folder(fresh);
-    int status = fill(m, fresh, id, ret_config, why);
+    int status = remove_folder(fresh, why);
+    if (status != 0)
+        return status;
+    status = fill(m, fresh, id, ret_config, why);
     if (status == 0)
         return 0;
     log_error("checkpoint.bad", "index=%llu error=%s why=\"%s\"", (unsigned long long)id.index,
               err_name(status), why->text);
-    remove_folder(fresh);
+    (void)remove_folder(fresh, NULL); /* the next one to need it does */
     /* Left where it is, it would count as one of the two that are kept. */
     if (status == -ERR_CORRUPT)
         (void)checkpoint_store_remove(m->checkpoints, id);
@@ -225,37 +241,61 @@ int meta_swap_database(struct metaserver *m, struct err_text *why)
     char fresh[PATH_SIZE];
     path_of(m, fresh, "database.new");
     close_state(m);
-    remove_folder(m->database);
+    int status = remove_folder(m->database, why);
+    if (status != 0)
+        return status;
     if (rename(fresh, m->database) != 0)
         return err_set(ERR_IO, why, "cannot rename %.180s: %s", fresh, strerror(errno));
     return open_state(m, why);
 }
 
+static int list_checkpoints(struct metaserver *m,
+                            struct checkpoint_info ret_infos[CHECKPOINT_LIST_MAX],
+                            struct err_text *why)
+{
+    int count = checkpoint_store_list(m->checkpoints, ret_infos);
+    return count >= 0 ? count
+                      : err_set((enum err) - count, why, "%.160s/checkpoints cannot be listed: %s",
+                                m->options.data, err_text(count));
+}
+
 static int build_anew(struct metaserver *m, struct err_text *why)
 {
     struct checkpoint_info infos[CHECKPOINT_LIST_MAX];
-    unsigned count = checkpoint_store_list(m->checkpoints, infos);
-    int status = -ERR_NO_ENTRY;
-    remove_folder(m->database); /* not to be trusted, and the new one needs the room */
-    for (unsigned i = 0; i < count && status != 0; i++) {
+    struct err_text unread_why = {""};
+    int count = list_checkpoints(m, infos, why);
+    int status = -ERR_NO_ENTRY, unread = 0;
+    if (count < 0)
+        return count;
+    /* Not to be trusted, and the new one needs the room. Left there, it could be taken for good. */
+    int removed = remove_folder(m->database, why);
+    if (removed != 0)
+        return removed;
+    for (int i = 0; i < count && status != 0 && status != -ERR_NO_SPACE; i++) {
         status = meta_fill_database(m, infos[i].id, &m->config, why);
         if (status == 0)
             status = meta_swap_database(m, why);
         if (status == 0)
             m->checkpoint = infos[i].id;
-        else if (status != -ERR_CORRUPT)
-            return status; /* a full or failing disk says nothing about the checkpoint */
+        else if (status != -ERR_CORRUPT && unread == 0) {
+            unread = status;
+            unread_why = *why;
+        }
     }
-    if (status == 0)
-        return 0;
+    if (status == 0 || status == -ERR_NO_SPACE)
+        return status;
+    if (m->recovery.first_index > 1 && unread != 0) {
+        *why = unread_why; /* a failing disk says nothing about the checkpoint */
+        return unread;
+    }
     if (m->recovery.first_index > 1)
         return err_set(
             ERR_FAULTY_LOG, why,
             "no good checkpoint for a log that begins at entry %llu; move %.120s away and start "
             "again: the other metaservers refill this one",
             (unsigned long long)m->recovery.first_index, m->options.data);
-    remove_folder(m->database);
-    return open_state(m, why);
+    removed = remove_folder(m->database, why);
+    return removed != 0 ? removed : open_state(m, why);
 }
 
 /* What the database holds must be within reach of checkpoint and log. */
@@ -293,7 +333,10 @@ static int open_database(struct metaserver *m, struct err_text *why)
     bool trusted = may_trust(m);
     m->config = m->standing.first; /* without a checkpoint */
     if (trusted) {
-        if (checkpoint_store_list(m->checkpoints, infos) > 0)
+        int count = list_checkpoints(m, infos, why);
+        if (count < 0)
+            return count;
+        if (count > 0)
             m->checkpoint = infos[0].id;
         status = m->checkpoint.index ? peek_config(m, m->checkpoint, &m->config, why) : 0;
         if (status == 0)
@@ -314,26 +357,35 @@ static int open_database(struct metaserver *m, struct err_text *why)
         status = build_anew(m, why);
     }
     make_mark(m, "open", mark);
-    if (status == 0 && write_mark(m, mark) != 0)
-        status = err_set(ERR_IO, why, "cannot write in %.180s", m->options.data);
-    return status;
+    if (status != 0)
+        return status;
+    status = write_mark(m, mark);
+    return status == 0 ? 0
+                       : err_set((enum err) - status, why, "%.160s/" META_MARK_NAME ": %s",
+                                 m->options.data, err_text(status));
 }
 
 /* ---- life ---- */
 
 /* Nothing there, or what is left of a first start that was killed before its standing was stored:
- * that comes before all else. */
-static bool is_new_folder(const char *path)
+ * that comes before all else. A folder that cannot be read is not new: it would be founded anew. */
+static int is_new_folder(const char *path, bool *ret_is_new, struct err_text *why)
 {
     DIR *folder = opendir(path);
     unsigned names = 0;
-    if (!folder)
-        return errno == ENOENT;
-    for (struct dirent *e; (e = readdir(folder));)
+    struct dirent *e = NULL;
+    while (folder && (errno = 0, (e = readdir(folder)) != NULL))
         names += strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0 &&
                  !standing_is_unfinished(e->d_name);
-    (void)closedir(folder);
-    return names == 0;
+    int failed = errno;
+    if (folder)
+        (void)closedir(folder);
+    else if (failed == ENOENT)
+        failed = 0;
+    *ret_is_new = names == 0;
+    return failed == 0 ? 0
+                       : err_set((enum err) - err_from_errno(failed), why,
+                                 "cannot read the data folder %.160s: %s", path, strerror(failed));
 }
 
 int meta_store_standing(struct metaserver *m)
@@ -365,11 +417,14 @@ int meta_open(struct metaserver *m, struct err_text *why)
     struct log_store_options log_options;
     char path[PATH_SIZE];
     log_store_options_defaults(&log_options);
-    bool is_new = is_new_folder(m->options.data);
+    bool is_new;
+    int status = is_new_folder(m->options.data, &is_new, why);
+    if (status != 0)
+        return status;
     if (is_new && mkdir(m->options.data, 0750) != 0 && errno != EEXIST)
         return err_set(ERR_IO, why, "cannot make the data folder %.160s: %s", m->options.data,
                        strerror(errno));
-    int status = open_standing(m, is_new, why);
+    status = open_standing(m, is_new, why);
     if (status != 0)
         return status;
     log_options.sink = log_gather_sink(&m->gathered);

@@ -55,7 +55,7 @@ int err_from_errno(int errno_value)
         return -ERR_IO;
     if (errno_value == EAGAIN)
         return -ERR_BUSY;
-    if (errno_value == EDQUOT)
+    if (errno_value == EDQUOT) /* a quota is room, too */
         return -ERR_NO_SPACE;
     for (int row = 1; row < ERR_MAX; row++)
         if (rows[row].name && rows[row].errno_value == errno_value)

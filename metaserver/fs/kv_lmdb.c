@@ -49,6 +49,7 @@ static int error_of(int code)
         return -ERR_NO_ENTRY;
     case MDB_MAP_FULL:
     case ENOSPC:
+    case EDQUOT:
         return -ERR_NO_SPACE;
     case MDB_CORRUPTED:
     case MDB_PAGE_NOTFOUND:

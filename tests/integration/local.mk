@@ -15,3 +15,11 @@ check_PROGRAMS += %D%/kill-at.so %D%/names-client %D%/small-log
 %C%_names_client_LDADD = $(CLIENT_LIBS)
 %C%_small_log_SOURCES = %D%/small_log.c
 %C%_small_log_LDADD = $(METASTORE_LIBS)
+# The metaserver under I/O errors (t0019): a library to preload, and a client that checks what it is told.
+check_PROGRAMS += %D%/fail_at.so %D%/names-check
+%C%_fail_at_so_SOURCES = %D%/fail_at.c %D%/fail_at.h
+%C%_fail_at_so_CFLAGS = $(CAIRN_CFLAGS) -fPIC
+%C%_fail_at_so_LDFLAGS = -shared
+%C%_fail_at_so_LDADD = -ldl
+%C%_names_check_SOURCES = %D%/names_check.c
+%C%_names_check_LDADD = $(CLIENT_LIBS)

@@ -1,5 +1,5 @@
 /* Checkpoint files: round trips, damage, sending and receiving. */
-#include "metaserver/checkpoint_store.h"
+#include "metaserver/checkpoint_private.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -231,8 +231,45 @@ static void foreign(void)
     checkpoint_store_close(other);
 }
 
+/* R19: where reading fails, nothing is said about the checkpoint. */
+static void unreadable(void)
+{
+    char path[300];
+    struct err_text why = {""};
+    struct checkpoint_store *store = open_store("r");
+    struct checkpoint_id id = {10, 2};
+    CU_ASSERT_EQUAL(write_one(store, id.index, 64), 0);
+    (void)snprintf(path, sizeof path, "%s/r/checkpoint-10-2.ckpt", fixture_folder);
+    int fd = open(path, O_WRONLY | O_CLOEXEC); /* every read of it fails */
+    int status = checkpoint_scan(store, fd, id, NULL, NULL, &why);
+    CU_ASSERT(status < 0 && status != -ERR_CORRUPT);
+    CU_ASSERT_PTR_NOT_NULL(strstr(why.text, "cannot be read"));
+    CU_ASSERT_EQUAL(ftruncate(fd, 100), 0);
+    (void)close(fd);
+    CU_ASSERT_EQUAL(checkpoint_store_verify(store, id, &why), -ERR_CORRUPT);
+    checkpoint_store_close(store);
+}
+
+/* R19: a folder that cannot be listed is not an empty one. */
+static void unlisted(void)
+{
+    struct checkpoint_store *store = open_store("u");
+    struct checkpoint_info infos[CHECKPOINT_LIST_MAX];
+    CU_ASSERT_EQUAL(write_one(store, 10, 64), 0);
+    int kept = dup(store->folder_fd), dead = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    CU_ASSERT(dup2(dead, store->folder_fd) >= 0);
+    CU_ASSERT(checkpoint_store_list(store, infos) < 0);
+    CU_ASSERT(dup2(kept, store->folder_fd) >= 0);
+    CU_ASSERT_EQUAL(checkpoint_store_list(store, infos), 1);
+    (void)close(kept);
+    (void)close(dead);
+    checkpoint_store_close(store);
+}
+
 CU_TestInfo checkpoint_tests[] = {{"round trips", round_trips},
                                   {"damage", damage},
                                   {"transfer", transfer},
                                   {"foreign", foreign},
+                                  {"unlisted", unlisted},
+                                  {"unreadable", unreadable},
                                   CU_TEST_INFO_NULL};

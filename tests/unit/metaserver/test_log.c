@@ -180,8 +180,10 @@ static void failure_is_sticky(void)
     int fd = store->segments[0]->fd, kept = dup(fd), dead = open("/dev/null", O_RDONLY);
     CU_ASSERT_EQUAL(log_put(store, &model, 4, 1, 1), 0);
     CU_ASSERT(dup2(dead, fd) >= 0);
+    CU_ASSERT_EQUAL(log_store_failure(store), 0);
     CU_ASSERT_EQUAL(log_store_sync(store), -ERR_IO);
-    CU_ASSERT(dup2(kept, fd) >= 0); /* the disk is well again */
+    CU_ASSERT_EQUAL(log_store_failure(store), -ERR_BAD_HANDLE); /* what it was, for the message */
+    CU_ASSERT(dup2(kept, fd) >= 0);                             /* the disk is well again */
     CU_ASSERT_EQUAL(log_store_sync(store), -ERR_IO);
     CU_ASSERT_EQUAL(log_put(store, &model, 4, 1, 1), -ERR_IO);
     CU_ASSERT_EQUAL(log_store_set_vote(store, 9, 1), -ERR_IO);
@@ -191,6 +193,34 @@ static void failure_is_sticky(void)
     (void)close(dead);
     CU_ASSERT_EQUAL_FATAL(log_reopen(&store, &recovery, SEGMENT), 0);
     CU_ASSERT(log_equals(store, &synced));
+    log_store_close(store);
+}
+
+static int count_entries(void *arg, const struct log_entry *entry)
+{
+    (void)entry;
+    ++*(unsigned *)arg;
+    return 0;
+}
+
+/* R19: an error of reading is not damage. */
+static void unreadable_is_not_faulty(void)
+{
+    struct log_store *store = NULL;
+    unsigned seen = 0;
+    model_init(&model);
+    CU_ASSERT_EQUAL_FATAL(log_reopen(&store, NULL, SEGMENT), 0);
+    CU_ASSERT_EQUAL(log_put(store, &model, 1, 3, 1), 0);
+    CU_ASSERT_EQUAL(log_store_sync(store), 0);
+    int fd = store->segments[0]->fd, kept = dup(fd), dead = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    CU_ASSERT(dup2(dead, fd) >= 0);
+    int status = log_store_read(store, 1, 3, 0, count_entries, &seen);
+    CU_ASSERT(status < 0 && status != -ERR_FAULTY_LOG && seen == 0);
+    CU_ASSERT(dup2(kept, fd) >= 0);
+    CU_ASSERT_EQUAL(log_store_read(store, 1, 3, 0, count_entries, &seen), 0);
+    CU_ASSERT_EQUAL(seen, 3);
+    (void)close(kept);
+    (void)close(dead);
     log_store_close(store);
 }
 
@@ -208,13 +238,6 @@ static void make_rotten(struct log_store **store, unsigned count, unsigned rotte
     log_store_close(*store);
     *store = NULL;
     file_flip(file_find("log", "log-", 0), (uint64_t)rotten * 4096 + 120, 0x40);
-}
-
-static int count_entries(void *arg, const struct log_entry *entry)
-{
-    (void)entry;
-    ++*(unsigned *)arg;
-    return 0;
 }
 
 /* R17: rot in an acknowledged batch, the last one included, is reported and never cut; what is good
@@ -388,6 +411,7 @@ CU_TestInfo log_tests[] = {{"reopen after every prefix", reopen_after_every_pref
                            {"identity", identity},
                            {"votes", votes},
                            {"a failure is sticky", failure_is_sticky},
+                           {"unreadable is not faulty", unreadable_is_not_faulty},
                            {"rot is faulty, and heals", rot_is_faulty},
                            {"missing segments", missing_segments},
                            {"killed at any moment", killed},

@@ -33,6 +33,7 @@ static void error_table_is_complete(void)
     CU_ASSERT_EQUAL(err_from_errno(ENOENT), -ERR_NO_ENTRY);
     CU_ASSERT_EQUAL(err_from_errno(EDQUOT), -ERR_NO_SPACE);
     CU_ASSERT_EQUAL(err_from_errno(0), 0);
+    CU_ASSERT_EQUAL(err_from_errno(EDQUOT), -ERR_NO_SPACE);
 }
 
 /* The map agrees with a plain array under random puts and removes. */
