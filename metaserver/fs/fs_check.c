@@ -160,13 +160,12 @@ static bool equal_target(const struct target *a, const struct target *b)
 
 static bool equal_shard(const struct shard *a, const struct shard *b, unsigned copies)
 {
-    uint8_t left[COPIES_MAX * SLOT_PACKED_SIZE], right[COPIES_MAX * SLOT_PACKED_SIZE];
+    uint8_t left[SLOTS_PACKED_MAX], right[SLOTS_PACKED_MAX];
     if (!a || !b)
         return a == b;
-    shard_pack_slots(a, copies, left);
-    shard_pack_slots(b, copies, right);
+    size_t size = shard_pack_slots(a, copies, left);
     return a->epoch == b->epoch && a->changed_version == b->changed_version &&
-           memcmp(left, right, (size_t)copies * SLOT_PACKED_SIZE) == 0;
+           size == shard_pack_slots(b, copies, right) && memcmp(left, right, size) == 0;
 }
 
 static int compare_mirror(const struct shard_table *rows, const struct shard_table *mirror,

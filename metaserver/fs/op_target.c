@@ -56,12 +56,11 @@ int target_unpack(struct slice value, struct target *ret)
 
 static void put_shard(struct fs *fs, unsigned copies, uint32_t number, const struct shard *s)
 {
-    uint8_t row[SHARD_FIXED_SIZE + COPIES_MAX * SLOT_PACKED_SIZE];
+    uint8_t row[SHARD_FIXED_SIZE + SLOTS_PACKED_MAX];
     store_u64(row, s->epoch);
     store_u64(row + 8, s->changed_version);
-    shard_pack_slots(s, copies, row + SHARD_FIXED_SIZE);
-    row_put(fs, key_of_shard(copies, number),
-            slice_of(row, SHARD_FIXED_SIZE + (size_t)copies * SLOT_PACKED_SIZE));
+    size_t size = SHARD_FIXED_SIZE + shard_pack_slots(s, copies, row + SHARD_FIXED_SIZE);
+    row_put(fs, key_of_shard(copies, number), slice_of(row, size));
 }
 
 /* Writes what this command changed in the mirror. */
