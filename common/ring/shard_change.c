@@ -67,9 +67,11 @@ void shard_move_behind(struct shard *s, unsigned copies, struct slot *joined)
 {
     struct slot moved = *joined;
     unsigned from = (unsigned)(joined - s->slot), to = from;
+#ifndef PLANT_BEHIND
     for (unsigned i = from + 1; i < copies; i++)
         if (slot_is_good(&s->slot[i]))
             to = i;
+#endif
     for (unsigned i = from; i < to; i++)
         s->slot[i] = s->slot[i + 1];
     s->slot[to] = moved;
@@ -331,21 +333,17 @@ static bool out_of_sync(const struct shard_table *t, struct shard *s, struct slo
     return true;
 }
 
-static bool is_in_sync(struct shard *s, unsigned copies, uint32_t target)
-{
-    const struct slot *slot = shard_slot_of(s, copies, target);
-    return (slot && slot_is_good(slot)) ||
-           (s->move.incoming == target && s->move.state == SLOT_INSYNC);
-}
-
 bool shard_table_report(struct shard_table *t, uint64_t version,
                         const struct msg_shard_report *report)
 {
     struct shard *s = shard_at_epoch(t, report->copies, report->shard, report->epoch);
     struct slot *slot = s ? shard_slot_of(s, report->copies, report->target) : NULL;
-    if (!s || !is_in_sync(s, report->copies, report->reporter))
+    if (!s || !shard_has_in_sync(s, report->copies, report->reporter))
         return false;
     bool changed;
+#ifdef PLANT_LEFT
+    uint32_t left = s->move.outgoing;
+#endif
     if (slot && slot->state != SLOT_LEAVING && report->kind == REPORT_SYNCED)
         changed = synced(t, s, slot, report);
     else if (slot && slot->state != SLOT_LEAVING && report->kind == REPORT_OUT_OF_SYNC)
@@ -356,6 +354,10 @@ bool shard_table_report(struct shard_table *t, uint64_t version,
         return false;
     (void)move_settle_filling(t, s, report->copies);
     shard_changed(t, s, version);
+#ifdef PLANT_LEFT
+    if (s->move.incoming == 0 && report->kind == REPORT_SYNCED && !slot)
+        s->move.outgoing = left;
+#endif
     if (report->kind == REPORT_LEFT)
         s->move.outgoing = report->target; /* it reads no more: those who stay need no fence */
     return true;

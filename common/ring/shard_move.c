@@ -106,6 +106,9 @@ bool move_report(const struct shard_table *t, struct shard *s,
             return false;
         s->move.state = SLOT_INSYNC;
         slot_set(outgoing_slot(s, report->copies), SLOT_LEAVING);
+#ifdef PLANT_LEFT
+        move_finish(s, report->copies);
+#endif
         return true;
     case REPORT_OUT_OF_SYNC:
         if (!others || (!is_leaving && !(is_incoming && s->move.state == SLOT_INSYNC)))

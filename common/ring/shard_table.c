@@ -67,12 +67,39 @@ struct chain_view shard_table_chain(const struct shard_table *t, unsigned copies
     if (s->move.incoming && s->move.state == SLOT_INSYNC)
         view.member[view.member_count++] = s->move.incoming;
     view.insync_count = view.member_count;
+    for (unsigned i = 0; i < view.insync_count; i++)
+        if (view.member[i] != view.leaving)
+            view.reader[view.reader_count++] = view.member[i];
     for (unsigned i = 0; i < copies; i++)
         if (s->slot[i].state == SLOT_SYNCING)
             view.member[view.member_count++] = s->slot[i].target;
     if (s->move.incoming && s->move.state == SLOT_SYNCING)
         view.member[view.member_count++] = s->move.incoming;
     return view;
+}
+
+bool shard_has_member(const struct shard *s, unsigned copies, uint32_t target,
+                      enum slot_state *ret_state)
+{
+    if (s->epoch == 0 || target == 0)
+        return false;
+    if (s->move.incoming == target) {
+        *ret_state = s->move.state;
+        return true;
+    }
+    for (unsigned i = 0; i < copies; i++)
+        if (s->slot[i].target == target) {
+            *ret_state = s->slot[i].state;
+            return true;
+        }
+    return false;
+}
+
+bool shard_has_in_sync(const struct shard *s, unsigned copies, uint32_t target)
+{
+    enum slot_state state;
+    return shard_has_member(s, copies, target, &state) &&
+           (state == SLOT_INSYNC || state == SLOT_LEAVING);
 }
 
 static int check_move(const struct shard_table *t, unsigned copies, uint32_t number,

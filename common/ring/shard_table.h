@@ -90,10 +90,17 @@ struct chain_view {
     unsigned member_count;           /* then come the syncing ones */
     uint32_t leaving;                /* one of those in sync, which is not to be read; 0 = none */
     uint32_t member[CHAIN_VIEW_MAX]; /* target ids */
+    unsigned reader_count;           /* those in sync without the leaving one */
+    uint32_t reader[CHAIN_VIEW_MAX];
 };
 /* member[0] is the head, member[insync_count - 1] the last in-sync one and the source of resyncs.
  */
 struct chain_view shard_table_chain(const struct shard_table *t, unsigned copies, uint32_t shard);
+/* Whether the target has a slot of the shard, or is on its way into one, and its state there. */
+bool shard_has_member(const struct shard *s, unsigned copies, uint32_t target,
+                      enum slot_state *ret_state);
+/* INSYNC or LEAVING: it has every acknowledged write. */
+bool shard_has_in_sync(const struct shard *s, unsigned copies, uint32_t target);
 
 /* ---- changes: each true when something changed ----
  *

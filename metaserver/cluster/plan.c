@@ -96,12 +96,10 @@ static void count_transfers(const struct planning *p, unsigned copies, uint32_t 
     const struct shard_table *table = p->view->table;
     struct chain_view chain = shard_table_chain(table, copies, shard);
     const struct shard *s = shard_table_shard(table, copies, shard);
-    for (unsigned i = 0; i < copies && chain.epoch > 0; i++) {
-        struct standing_of *holder = standing_of(p, s->slot[i].target);
-        holder->has_slots = true;
-        if (s->slot[i].state == SLOT_SYNCING)
-            syncing[holder - p->standings]++;
-    }
+    for (unsigned i = 0; i < copies && chain.epoch > 0; i++)
+        standing_of(p, s->slot[i].target)->has_slots = true;
+    for (unsigned i = chain.insync_count; i < chain.member_count; i++)
+        syncing[standing_of(p, chain.member[i]) - p->standings]++;
     for (unsigned i = chain.insync_count; i < chain.member_count; i++)
         standing_of(p, chain.member[chain.insync_count - 1])->sends++;
 }

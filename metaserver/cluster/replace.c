@@ -22,7 +22,7 @@ static unsigned good_copies(const struct planning *p, const struct shard *s, uns
     unsigned good = 0;
     for (unsigned i = 0; i < copies; i++) {
         enum standing standing = standing_of(p, s->slot[i].target)->standing;
-        good += s->slot[i].state == SLOT_INSYNC &&
+        good += (s->slot[i].state == SLOT_INSYNC || s->slot[i].state == SLOT_LEAVING) &&
                 (standing == STANDING_WELL || standing == STANDING_SUSPECT);
     }
     return good;
@@ -126,7 +126,7 @@ static void replace_slot(const struct planning *p, const struct ring *ring,
     struct chain_view chain = shard_table_chain(p->view->table, lost->copies, lost->shard);
     const struct shard *s = shard_table_shard(p->view->table, lost->copies, lost->shard);
     struct standing_of *source = standing_of(p, chain.member[chain.insync_count - 1]);
-    uint32_t taken[COPIES_MAX], target;
+    uint32_t taken[CHAIN_VIEW_MAX], target;
     unsigned taken_count = 0;
     /* The last good copy does not queue behind resyncs of shards that have more; its source takes
      * it first, and receptions stay bounded. */
@@ -135,6 +135,8 @@ static void replace_slot(const struct planning *p, const struct ring *ring,
     for (unsigned i = 0; i < lost->copies; i++)
         if (s->slot[i].target != lost->target)
             taken[taken_count++] = s->slot[i].target;
+    if (s->move.incoming)
+        taken[taken_count++] = s->move.incoming;
     if (ring_replacement(ring, lost->shard, taken, taken_count, pending_of, p, &target) != 0)
         return;
     source->sends++;
