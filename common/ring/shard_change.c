@@ -197,6 +197,7 @@ int shard_table_register(struct shard_table *t, uint64_t version,
     known.state = TARGET_UP;
     known.incarnation = r->incarnation;
     known.weight = r->weight;
+    known.admin = target->admin;
     *target = known;
     t->version = version;
     for (unsigned copies = 1; copies <= COPIES_MAX; copies++)
@@ -262,6 +263,18 @@ bool shard_table_failed(struct shard_table *t, uint64_t version, uint32_t id)
     return apply_offline(t, version);
 }
 
+int shard_table_set_admin(struct shard_table *t, uint64_t version, uint32_t id,
+                          enum target_admin admin)
+{
+    struct target *target = target_of(t, id);
+    if (!target)
+        return -ERR_NO_ENTRY;
+    if (target->admin != admin)
+        t->version = version;
+    target->admin = admin;
+    return 0;
+}
+
 /* ---- form ---- */
 
 int shard_table_form(struct shard_table *t, uint64_t version, unsigned copies)
@@ -277,8 +290,8 @@ int shard_table_form(struct shard_table *t, uint64_t version, unsigned copies)
     for (unsigned i = 0; i < t->target_count; i++) {
         const struct target *target = &t->targets[i];
         if (target->state == TARGET_UP)
-            up[up_count++] =
-                (struct ring_target){target->id, target->uuid, target->host, target->weight};
+            up[up_count++] = (struct ring_target){target->id, target->uuid, target->host,
+                                                  target_ring_weight(target)};
     }
     struct ring *ring = ring_create(up, up_count);
     int status = ring_form(ring, t->shard_count, copies, ids);

@@ -72,6 +72,7 @@ void shard_table_encode(const struct shard_table *t, uint64_t since, struct byte
             .state = (uint8_t)target->state,
             .incarnation = target->incarnation,
             .weight = target->weight,
+            .admin = (uint8_t)target->admin,
         };
     }
     uint32_t count = 0;
@@ -152,10 +153,11 @@ static int take_target(struct shard_table *t, const struct rec_target_info *info
     struct target target = {.id = info->target,
                             .uuid = info->uuid,
                             .incarnation = info->incarnation,
-                            .weight = info->weight};
-    if (info->target == 0 || info->state < TARGET_UP || info->state > TARGET_FAILED ||
-        take_text(target.name, info->name) != 0 || take_text(target.address, info->address) != 0 ||
-        take_text(target.host, info->host) != 0)
+                            .weight = info->weight,
+                            .admin = (enum target_admin)info->admin};
+    if (info->target == 0 || info->admin > TARGET_DRAINING || info->state < TARGET_UP ||
+        info->state > TARGET_FAILED || take_text(target.name, info->name) != 0 ||
+        take_text(target.address, info->address) != 0 || take_text(target.host, info->host) != 0)
         return -ERR_PROTOCOL;
     target.state = (enum target_state)info->state;
     return shard_table_put_target(t, &target);

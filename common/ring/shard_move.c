@@ -32,6 +32,16 @@ bool shard_table_move_cancel(struct shard_table *t, uint64_t version, unsigned c
     return true;
 }
 
+bool shard_table_change(struct shard_table *t, uint64_t version, const struct rec_slot_change *c)
+{
+    if (c->new_target == 0)
+        return shard_table_move_cancel(t, version, c->copies, c->shard, c->epoch);
+    return shard_table_replace(t, version, c->copies, c->shard, c->epoch, c->old_target,
+                               c->new_target) ||
+           shard_table_move(t, version, c->copies, c->shard, c->epoch, c->old_target,
+                            c->new_target);
+}
+
 static struct slot *outgoing_slot(struct shard *s, unsigned copies)
 {
     struct slot *slot = shard_slot_of(s, copies, s->move.outgoing);

@@ -35,6 +35,11 @@ const struct target *shard_table_target(const struct shard_table *t, uint32_t id
     return NULL;
 }
 
+uint32_t target_ring_weight(const struct target *target)
+{
+    return target->admin == TARGET_DRAINING ? 0 : target->weight;
+}
+
 const struct target *shard_table_target_by_uuid(const struct shard_table *t,
                                                 const struct uuid *uuid)
 {

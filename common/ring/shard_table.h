@@ -39,6 +39,7 @@ struct target {
     enum target_state state;
     uint64_t incarnation; /* of the process that registered last */
     uint32_t weight;      /* RING_WEIGHT_MEAN = mean */
+    enum target_admin admin;
 };
 
 struct slot {
@@ -78,6 +79,8 @@ void shard_table_release(struct shard_table *t);
 
 /* NULL when there is none. Valid until the next change of the table. */
 const struct target *shard_table_target(const struct shard_table *t, uint32_t id);
+/* What it weighs on the ring: nothing while it is drained. */
+uint32_t target_ring_weight(const struct target *target);
 const struct target *shard_table_target_by_uuid(const struct shard_table *t,
                                                 const struct uuid *uuid);
 /* NULL when that table is not formed or the number is out of range. */
@@ -126,6 +129,9 @@ bool shard_table_offline(struct shard_table *t, uint64_t version, const uint32_t
                          const uint64_t *incarnations, unsigned count);
 /* The target's disk has failed: as offline, and it gets no new slots until it registers anew. */
 bool shard_table_failed(struct shard_table *t, uint64_t version, uint32_t target);
+/* What an operator wants of a target; 0 also when it is so already, -ERR_NO_ENTRY. */
+int shard_table_set_admin(struct shard_table *t, uint64_t version, uint32_t target,
+                          enum target_admin admin);
 /* Assigns the slots of a table with `copies` copies among the targets that are up; all in sync,
  * because all are empty. -ERR_EXISTS when formed already, -ERR_NO_SPACE when too few are up. */
 int shard_table_form(struct shard_table *t, uint64_t version, unsigned copies);
@@ -139,6 +145,9 @@ bool shard_table_report(struct shard_table *t, uint64_t version,
  * more. */
 bool shard_table_move(struct shard_table *t, uint64_t version, unsigned copies, uint32_t shard,
                       uint64_t epoch, uint32_t outgoing, uint32_t incoming);
+/* What the planner wants of one slot: a new target at once when it is OFFLINE, a move when it is in
+ * sync, the end of its move when new_target is 0. */
+bool shard_table_change(struct shard_table *t, uint64_t version, const struct rec_slot_change *c);
 /* While the incoming target is not in sync yet the move can be given up. */
 bool shard_table_move_cancel(struct shard_table *t, uint64_t version, unsigned copies,
                              uint32_t shard, uint64_t epoch);

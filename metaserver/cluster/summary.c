@@ -32,17 +32,18 @@ struct cluster_summary cluster_summarize(const struct shard_table *table)
     return summary;
 }
 
-void cluster_count_slots(const struct shard_table *table, uint32_t target, uint32_t *ret_slots,
-                         uint32_t *ret_slots_in_sync)
+struct slot_counts cluster_count_slots(const struct shard_table *table, uint32_t target)
 {
-    uint32_t slots = 0, in_sync = 0;
+    struct slot_counts counts = {0};
     enum slot_state state;
     for (unsigned copies = 1; copies <= COPIES_MAX; copies++)
-        for (uint32_t i = 0; table->shards[copies] && i < table->shard_count; i++)
-            if (shard_has_member(&table->shards[copies][i], copies, target, &state)) {
-                slots++;
-                in_sync += state == SLOT_INSYNC || state == SLOT_LEAVING;
-            }
-    *ret_slots = slots;
-    *ret_slots_in_sync = in_sync;
+        for (uint32_t i = 0; table->shards[copies] && i < table->shard_count; i++) {
+            const struct shard *s = &table->shards[copies][i];
+            if (!shard_has_member(s, copies, target, &state))
+                continue;
+            counts.slots++;
+            counts.in_sync += state == SLOT_INSYNC || state == SLOT_LEAVING;
+            counts.moving += s->move.incoming != 0 && s->move.outgoing == target;
+        }
+    return counts;
 }
