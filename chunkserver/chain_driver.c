@@ -37,7 +37,10 @@ static void report(struct chunkserver *cs, const struct chain_work *w)
         loop_timer_start_ms(&cs->tick, 1);
         log_debug("resync.finish", "shard=%u-%x target=%u epoch=%llu", w->copies, w->shard,
                   w->target, (unsigned long long)w->epoch);
-    } else
+    } else if (w->report == REPORT_LEFT)
+        log_debug("shard.left", "shard=%u-%x epoch=%llu", w->copies, w->shard,
+                  (unsigned long long)w->epoch);
+    else
         log_info("member.out_of_sync", "shard=%u-%x target=%u epoch=%llu", w->copies, w->shard,
                  w->target, (unsigned long long)w->epoch);
     report_send(cs, &m);

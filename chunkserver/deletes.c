@@ -38,12 +38,9 @@ static bool is_elsewhere(const struct chunkserver *cs, const struct msg_heartbea
                          const struct rec_chunk_ref *row)
 {
     const struct shard *s = shard_table_shard(&cs->table, row->copies, row->shard);
-    if (cs->table.version < m->table_version || !s)
-        return false;
-    for (unsigned i = 0; i < row->copies; i++)
-        if (s->slot[i].target == cs->target)
-            return false;
-    return true;
+    enum slot_state state;
+    return cs->table.version >= m->table_version && s &&
+           !shard_has_member(s, row->copies, cs->target, &state);
 }
 
 void deletes_take(struct chunkserver *cs, const struct msg_heartbeat_r *m)

@@ -24,7 +24,7 @@ struct repair {
     struct chunk_id id;
     struct wire_shardref shard;
     struct chunk_version version; /* RESOLVE: what the chunk becomes */
-    uint32_t targets[COPIES_MAX + 1];
+    uint32_t targets[CHAIN_VIEW_MAX + 1];
     unsigned target_count, target_next;
     uint32_t at, end; /* bytes that are still to be looked at */
     bool found;       /* `block` is bad */
@@ -278,10 +278,9 @@ static struct repair *repair_create(struct chunkserver *cs, enum repair_kind kin
     r->kind = kind;
     r->id = *id;
     r->shard = *shard;
-    const struct shard *s = shard_table_shard(&cs->table, shard->copies, shard->shard);
-    for (unsigned i = 0; s && s->epoch && i < shard->copies; i++)
-        if (s->slot[i].state == SLOT_INSYNC)
-            targets_add(r, s->slot[i].target);
+    struct chain_view chain = shard_table_chain(&cs->table, shard->copies, shard->shard);
+    for (unsigned i = 0; i < chain.insync_count; i++)
+        targets_add(r, chain.member[i]);
     return r;
 }
 

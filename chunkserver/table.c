@@ -10,42 +10,35 @@ enum { FETCH_DEADLINE_MS = 2000, FETCH_GAP_MS = 20 };
 
 uint32_t table_other_insync(const struct chunkserver *cs, uint8_t copies, uint32_t shard)
 {
-    const struct shard *s = shard_table_shard(&cs->table, copies, shard);
-    for (unsigned i = 0; s && s->epoch && i < copies; i++)
-        if (s->slot[i].state == SLOT_INSYNC && s->slot[i].target != cs->target)
-            return s->slot[i].target;
+    struct chain_view chain = shard_table_chain(&cs->table, copies, shard);
+    for (unsigned i = 0; i < chain.insync_count; i++)
+        if (chain.member[i] != cs->target)
+            return chain.member[i];
     return 0;
 }
 
 bool table_self_is_insync(const struct chunkserver *cs, uint8_t copies, uint32_t shard)
 {
     const struct shard *s = shard_table_shard(&cs->table, copies, shard);
-    for (unsigned i = 0; s && s->epoch && i < copies; i++)
-        if (s->slot[i].state == SLOT_INSYNC && s->slot[i].target == cs->target)
-            return true;
-    return false;
+    return s && shard_has_in_sync(s, copies, cs->target);
 }
 
 void table_log(struct chunkserver *cs)
 {
     if (cs->table_fetch.changed == 0)
         return;
-    unsigned insync = 0, syncing = 0, offline = 0;
+    unsigned count[SLOT_LEAVING + 1] = {0};
     for (unsigned copies = 1; copies <= COPIES_MAX; copies++) {
         for (uint32_t n = 0; cs->table.shards[copies] && n < cs->table.shard_count; n++) {
-            const struct shard *s = &cs->table.shards[copies][n];
-            for (unsigned i = 0; s->epoch && i < copies; i++) {
-                if (s->slot[i].target != cs->target)
-                    continue;
-                insync += s->slot[i].state == SLOT_INSYNC;
-                syncing += s->slot[i].state == SLOT_SYNCING;
-                offline += s->slot[i].state == SLOT_OFFLINE;
-            }
+            enum slot_state state;
+            if (shard_has_member(&cs->table.shards[copies][n], copies, cs->target, &state))
+                count[state]++;
         }
     }
-    log_info("table.update", "version=%llu shards_changed=%u insync=%u syncing=%u offline=%u",
-             (unsigned long long)cs->table.version, cs->table_fetch.changed, insync, syncing,
-             offline);
+    log_info("table.update",
+             "version=%llu shards_changed=%u insync=%u syncing=%u offline=%u leaving=%u",
+             (unsigned long long)cs->table.version, cs->table_fetch.changed, count[SLOT_INSYNC],
+             count[SLOT_SYNCING], count[SLOT_OFFLINE], count[SLOT_LEAVING]);
     cs->table_fetch.changed = 0;
 }
 
@@ -57,7 +50,7 @@ static void view_tell(struct chunkserver *cs, const struct view_before *before)
         return;
     const struct chain_shard_view *v = &e.u.view;
     for (unsigned i = 1; i < v->member_count; i++)
-        if (v->members[i].state == SLOT_SYNCING && v->members[i - 1].state == SLOT_INSYNC &&
+        if (v->members[i].state == SLOT_SYNCING && v->members[i - 1].state != SLOT_SYNCING &&
             v->members[i - 1].target == cs->target)
             log_debug("resync.start", "shard=%u-%x target=%u epoch=%llu", v->copies, v->shard,
                       v->members[i].target, (unsigned long long)v->epoch);

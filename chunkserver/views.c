@@ -5,6 +5,12 @@
 
 #include "common/base/banned.h"
 
+static uint64_t incarnation_of(const struct shard_table *table, uint32_t target)
+{
+    const struct target *t = shard_table_target(table, target);
+    return t ? t->incarnation : 0;
+}
+
 void view_remember(const struct shard_table *table, uint8_t copies, uint32_t number,
                    struct view_before *ret_before)
 {
@@ -13,45 +19,36 @@ void view_remember(const struct shard_table *table, uint8_t copies, uint32_t num
     if (!s)
         return;
     ret_before->shard = *s;
-    for (unsigned i = 0; i < copies && s->epoch != 0; i++) {
-        const struct target *t = shard_table_target(table, s->slot[i].target);
-        ret_before->incarnation[i] = t ? t->incarnation : 0;
-    }
+    for (unsigned i = 0; i < copies && s->epoch != 0; i++)
+        ret_before->incarnation[i] = incarnation_of(table, s->slot[i].target);
+    ret_before->incarnation[COPIES_MAX] = incarnation_of(table, s->move.incoming);
 }
 
-static bool is_insync(const struct shard *s, unsigned copies, uint32_t target)
+/* It was in sync before, is so no more, and nobody knows that its process has stopped reading. */
+static bool may_still_read(const struct shard_table *table, const struct shard *now,
+                           const struct view_before *before, uint32_t target, uint64_t incarnation)
 {
-    for (unsigned i = 0; i < copies; i++)
-        if (s->slot[i].target == target && s->slot[i].state == SLOT_INSYNC)
-            return true;
+    if (!shard_has_in_sync(&before->shard, before->copies, target) ||
+        shard_has_in_sync(now, before->copies, target) ||
+        (now->move.incoming == 0 && now->move.outgoing == target))
+        return false;
+    const struct target *t = shard_table_target(table, target);
+#ifdef PLANT_D12
     return false;
+#endif
+    return t && t->state == TARGET_UP && t->incarnation == incarnation;
 }
 
-/* An in-sync member was taken out while its process lives. */
 static bool needs_fence(const struct shard_table *table, const struct shard *now,
                         const struct view_before *before, uint32_t self)
 {
-    for (unsigned i = 0; i < before->copies && before->shard.epoch != 0; i++) {
-        const struct slot *slot = &before->shard.slot[i];
-        if (slot->state != SLOT_INSYNC || slot->target == self ||
-            is_insync(now, before->copies, slot->target))
-            continue;
-        const struct target *t = shard_table_target(table, slot->target);
-#ifdef PLANT_D12
-        continue;
-#endif
-        if (t && t->state == TARGET_UP && t->incarnation == before->incarnation[i])
+    const struct shard *then = &before->shard;
+    for (unsigned i = 0; i < before->copies && then->epoch != 0; i++)
+        if (then->slot[i].target != self &&
+            may_still_read(table, now, before, then->slot[i].target, before->incarnation[i]))
             return true;
-    }
-    return false;
-}
-
-static bool is_member(const struct shard *s, unsigned copies, uint32_t target)
-{
-    for (unsigned i = 0; s->epoch != 0 && i < copies; i++)
-        if (s->slot[i].target == target)
-            return true;
-    return false;
+    return then->move.incoming != 0 && then->move.incoming != self &&
+           may_still_read(table, now, before, then->move.incoming, before->incarnation[COPIES_MAX]);
 }
 
 bool view_make(const struct shard_table *table, uint32_t target, const struct view_before *before,
@@ -59,9 +56,10 @@ bool view_make(const struct shard_table *table, uint32_t target, const struct vi
 {
     const struct shard *s = shard_table_shard(table, before->copies, before->number);
     const struct target *self = shard_table_target(table, target);
+    enum slot_state state;
     if (!s || s->epoch == 0 || !self ||
-        (!is_member(s, before->copies, target) &&
-         !is_member(&before->shard, before->copies, target)))
+        (!shard_has_member(s, before->copies, target, &state) &&
+         !shard_has_member(&before->shard, before->copies, target, &state)))
         return false;
     struct chain_view chain = shard_table_chain(table, before->copies, before->number);
     struct chain_shard_view view = {
@@ -74,8 +72,10 @@ bool view_make(const struct shard_table *table, uint32_t target, const struct vi
         .member_count = chain.member_count,
     };
     for (unsigned i = 0; i < chain.member_count; i++)
-        view.members[i] = (struct chain_member){
-            chain.member[i], i < chain.insync_count ? SLOT_INSYNC : SLOT_SYNCING};
+        view.members[i] = (struct chain_member){chain.member[i],
+                                                i >= chain.insync_count            ? SLOT_SYNCING
+                                                : chain.member[i] == chain.leaving ? SLOT_LEAVING
+                                                                                   : SLOT_INSYNC};
     *ret_view = view;
     return true;
 }

@@ -11,8 +11,8 @@
 struct view_before {
     uint8_t copies;
     uint32_t number;
-    struct shard shard;               /* epoch 0: there was none */
-    uint64_t incarnation[COPIES_MAX]; /* by slot */
+    struct shard shard;                   /* epoch 0: there was none */
+    uint64_t incarnation[COPIES_MAX + 1]; /* by slot; the last one is the incoming target's */
 };
 
 void view_remember(const struct shard_table *table, uint8_t copies, uint32_t number,
@@ -20,7 +20,8 @@ void view_remember(const struct shard_table *table, uint8_t copies, uint32_t num
 
 /* The view of `target` after the change; false when it neither is nor was a member. fence_ms
  * becomes `fence_ms` when a target that was in sync before is so no more although the table shows
- * its process as up: its lease may still run (D12). Otherwise 0. */
+ * its process as up: its lease may still run (D12). Otherwise 0, also when it left by its own word.
+ */
 bool view_make(const struct shard_table *table, uint32_t target, const struct view_before *before,
                uint32_t fence_ms, struct chain_shard_view *ret_view);
 

@@ -88,6 +88,8 @@ static void add_chunk(struct collector *c, uint32_t target, const struct rec_chu
 
 static bool is_settled(const struct shard_table *t, const struct shard *s, unsigned copies)
 {
+    if (s->move.incoming) /* it would have to hear of it, too, wherever it is with its filling */
+        return false;
     for (unsigned slot = 0; slot < copies; slot++) {
         const struct target *target = shard_table_target(t, s->slot[slot].target);
         bool is_up = target && target->state == TARGET_UP;

@@ -186,6 +186,7 @@ static bool is_change(uint16_t code)
     case MSG_session_open:
     case MSG_session_close:
     case MSG_target_goodbye:
+    case MSG_target_admin:
     case MSG_meta_load:
     case MSG_meta_load_end:
         return true;
@@ -201,7 +202,7 @@ static bool waits_for_load(struct metaserver *m, uint16_t code)
         return false;
     return fs_is_query(code) || code == MSG_session_open ||
            (is_change(code) && code != MSG_meta_load && code != MSG_meta_load_end &&
-            code != MSG_session_close && code != MSG_target_goodbye);
+            code != MSG_session_close && code != MSG_target_goodbye && code != MSG_target_admin);
 }
 
 static void dispatch_leader(struct metaserver *m, struct rpc_request *take_request)

@@ -41,8 +41,15 @@ static void fill_target(struct metaserver *m, const struct target *t, struct rec
                                       .name = slice_str(t->name),
                                       .address = slice_str(t->address),
                                       .state = (uint8_t)t->state,
+                                      .admin = (uint8_t)t->admin,
                                       .heard_ms = UINT32_MAX};
-    cluster_count_slots(fs_shard_table(m->fs), t->id, &ret->slots, &ret->slots_in_sync);
+    struct slot_counts counts = cluster_count_slots(fs_shard_table(m->fs), t->id);
+    ret->slots = counts.slots;
+    ret->slots_in_sync = counts.in_sync;
+    ret->slots_moving = counts.moving;
+    for (unsigned i = 0; i < m->plan->blocked_count; i++)
+        if (m->plan->blocked[i].target == t->id)
+            ret->slots_blocked = m->plan->blocked[i].slots;
     if (!h)
         return;
     ret->bytes_total = h->bytes_total;

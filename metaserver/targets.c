@@ -232,11 +232,11 @@ static int compare_views(const void *a, const void *b)
 static uint32_t receptions_of(const struct shard_table *t, uint32_t target)
 {
     uint32_t count = 0;
+    enum slot_state state;
     for (unsigned copies = 1; copies <= COPIES_MAX; copies++)
         for (uint32_t i = 0; t->shards[copies] && i < t->shard_count; i++)
-            for (unsigned slot = 0; slot < copies; slot++)
-                count += t->shards[copies][i].slot[slot].target == target &&
-                         t->shards[copies][i].slot[slot].state == SLOT_SYNCING;
+            count += shard_has_member(&t->shards[copies][i], copies, target, &state) &&
+                     state == SLOT_SYNCING;
     return count;
 }
 

@@ -83,8 +83,9 @@ static int client_error(struct chain *c, struct chunk_state *k, const struct op 
     if (tombstone_has(c, &k->id))
         return -ERR_STALE_HANDLE;
     bool creates = op->kind == CHAIN_WRITE && (op->flags & CHUNK_WRITE_CREATE);
+    /* That it is not here would be a read, and a leaving head may be behind the others already. */
     if (!k->exists && !creates)
-        return -ERR_LOST_CHUNK;
+        return shard_is_leaving(k->shard) ? -ERR_STALE : -ERR_LOST_CHUNK;
     if (op->kind == CHAIN_WRITE && !op->space_ok)
         return -ERR_NO_SPACE;
     return 0;

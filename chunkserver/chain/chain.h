@@ -28,6 +28,7 @@
  *     operations that it has not seen; the reverse may not happen;
  *   - a target whose lease has not run out is removed from INSYNC only together with
  *     view.fence_ms > 0 for those who stay: it may go on answering reads until its lease ends.
+ *     Not so one that was LEAVING and has reported REPORT_LEFT: it had stopped before.
  *
  * MEMORY. Everything an event points to is borrowed for the call; the core takes references of
  * payload bufs. Pointers in work items stay valid until the next chain_step. THREAD: one at a time.
@@ -110,7 +111,7 @@ enum chain_event_kind {
 
 struct chain_member {
     uint32_t target;
-    uint8_t state; /* enum slot_state: INSYNC or SYNCING */
+    uint8_t state; /* enum slot_state: INSYNC, LEAVING or SYNCING */
 };
 
 /* One shard's chain as the table has it. Only shards in which our target is or was a member. */
@@ -124,8 +125,8 @@ struct chain_shard_view {
                            * margin when a member of the view before lost INSYNC while the table
                            * still shows its server as up */
     uint32_t member_count;
-    struct chain_member members[CHAIN_MEMBERS_MAX]; /* write order: INSYNC first, then SYNCING and
-                                                     * incoming; OFFLINE ones are left out */
+    struct chain_member members[CHAIN_MEMBERS_MAX]; /* write order: INSYNC and LEAVING, then
+                                                     * SYNCING; OFFLINE ones are left out */
 };
 
 struct chain_inventory {

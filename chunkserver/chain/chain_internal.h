@@ -206,6 +206,8 @@ void tombstones_release(struct chain *c);
 /* shard.c: views */
 struct shard *shard_find(const struct chain *c, uint8_t copies, uint32_t number);
 bool shard_is_insync(const struct shard *s);
+/* In sync for whoever writes; reads are refused and it says so to the leader. */
+bool shard_is_leaving(const struct shard *s);
 bool shard_is_last(const struct shard *s); /* the last in-sync member: source of resyncs */
 bool shard_is_syncing(const struct shard *s);
 uint32_t shard_predecessor(const struct shard *s); /* 0: none */

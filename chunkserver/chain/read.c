@@ -13,7 +13,11 @@ static int serve_check(const struct chain *c, const struct shard *s)
     if (s->self >= 0)
         return chain_has_lease(c) ? 0 : -ERR_NO_LEASE;
 #endif
-    if (!shard_is_insync(s))
+    bool may_serve = shard_is_insync(s) && !shard_is_leaving(s);
+#ifdef PLANT_LEAVING
+    may_serve = shard_is_insync(s);
+#endif
+    if (!may_serve)
         return -ERR_NOT_SYNCED;
     return chain_has_lease(c) ? 0 : -ERR_NO_LEASE;
 }

@@ -20,6 +20,11 @@ bool shard_is_insync(const struct shard *s)
     return s->self >= 0 && (unsigned)s->self < s->insync_count;
 }
 
+bool shard_is_leaving(const struct shard *s)
+{
+    return s->self >= 0 && s->members[s->self].state == SLOT_LEAVING;
+}
+
 bool shard_is_last(const struct shard *s)
 {
     return shard_is_insync(s) && (unsigned)s->self + 1 == s->insync_count;
@@ -102,7 +107,7 @@ static void members_set(struct chain *c, struct shard *s, const struct chain_sha
                                         .progress_ms = c->now_ms};
         if (s->members[i].target == c->options.target)
             s->self = (int)i;
-        if (s->members[i].state == SLOT_INSYNC)
+        if (s->members[i].state != SLOT_SYNCING)
             s->insync_count++;
     }
 }
@@ -134,9 +139,9 @@ static bool view_is_sane(const struct chain_shard_view *view)
         return false;
     bool syncing = false;
     for (unsigned i = 0; i < view->member_count; i++) {
-        if (view->members[i].state != SLOT_INSYNC)
+        if (view->members[i].state == SLOT_SYNCING)
             syncing = true;
-        else if (syncing)
+        else if (syncing || view->members[i].state == SLOT_OFFLINE)
             return false;
     }
     return true;
@@ -193,6 +198,8 @@ void shard_set_view(struct chain *c, const struct chain_shard_view *view)
         shard_continue(c, s);
     else
         shard_lose_place(c, s);
+    if (shard_is_leaving(s)) /* from here on no read is begun */
+        member_report(c, s, (unsigned)s->self, REPORT_LEFT);
     resync_start_jobs(c, s);
     shard_run_all(c, s);
     held_replay(c, s);

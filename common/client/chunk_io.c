@@ -246,19 +246,19 @@ static void call(struct chunk_io *io, struct chunk_peer *peer, struct wire_shard
     bytes_release(&body);
 }
 
-/* All in-sync members were asked and none has good data. */
+/* All who may be read were asked and none has good data. */
 static bool nowhere(const struct chunk_io *io, const struct chain_view *chain)
 {
     unsigned useless = 0;
-    for (unsigned i = 0; i < chain->insync_count; i++) {
+    for (unsigned i = 0; i < chain->reader_count; i++) {
         bool found = false;
         for (unsigned k = 0; k < io->bad_count; k++)
-            found = found || io->bad[k] == chain->member[i];
+            found = found || io->bad[k] == chain->reader[i];
         for (unsigned k = 0; k < io->lost_count; k++)
-            found = found || io->lost[k] == chain->member[i];
+            found = found || io->lost[k] == chain->reader[i];
         useless += found;
     }
-    return useless == chain->insync_count;
+    return useless == chain->reader_count;
 }
 
 static void attempt(struct chunk_io *io)
@@ -287,7 +287,7 @@ static void attempt(struct chunk_io *io)
     }
     uint32_t target = chain.member[0];
     if (io->kind == CHUNK_IO_READ)
-        target = chunk_peer_choose(c, chain.member, chain.insync_count, io);
+        target = chunk_peer_choose(c, chain.reader, chain.reader_count, io);
     struct chunk_peer *peer = chunk_peer_get(c, target);
     bool is_avoided = peer && peer->avoid_until_ms > loop_now_ms();
     if (!peer || (is_avoided && io->kind == CHUNK_IO_READ && io->state == CHUNK_IO_CALLING))

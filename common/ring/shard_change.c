@@ -4,26 +4,29 @@
 
 #include "common/base/check.h"
 #include "common/ring/ring.h"
-#include "common/ring/shard_table.h"
+#include "common/ring/shard_private.h"
 #include "common/base/banned.h"
 
 /* ---- the only places where slots and epochs are written ---- */
 
-static const uint8_t moves[3] = {
+static const uint8_t moves[4] = {
     [SLOT_OFFLINE] = 1u << SLOT_SYNCING,
     [SLOT_SYNCING] = 1u << SLOT_INSYNC | 1u << SLOT_OFFLINE,
-    [SLOT_INSYNC] = 1u << SLOT_SYNCING | 1u << SLOT_OFFLINE,
+    [SLOT_INSYNC] = 1u << SLOT_SYNCING | 1u << SLOT_OFFLINE | 1u << SLOT_LEAVING,
+    [SLOT_LEAVING] = 1u << SLOT_INSYNC,
 };
 
-static void slot_move(struct slot *slot, enum slot_state to)
+void slot_set(struct slot *slot, enum slot_state to)
 {
     CHECK(moves[slot->state] & 1u << to);
     slot->state = to;
 }
 
-static void shard_changed(struct shard_table *t, struct shard *s, uint64_t version)
+void shard_changed(struct shard_table *t, struct shard *s, uint64_t version)
 {
     CHECK(version >= s->changed_version);
+    if (!s->move.incoming)
+        s->move.outgoing = 0;
     s->epoch++;
     s->changed_version = version;
     t->version = version;
@@ -34,37 +37,91 @@ static struct target *target_of(struct shard_table *t, uint32_t id)
     return (struct target *)(uintptr_t)shard_table_target(t, id);
 }
 
-static bool is_up(const struct shard_table *t, uint32_t id)
+bool target_is_up(const struct shard_table *t, uint32_t id)
 {
     const struct target *target = shard_table_target(t, id);
     return target && target->state == TARGET_UP;
 }
 
-/* In-sync slots other than this target's whose target is up. */
-static unsigned others_in_sync(const struct shard_table *t, const struct shard *s, unsigned copies,
-                               uint32_t target)
+unsigned shard_others_in_sync(const struct shard_table *t, const struct shard *s, unsigned copies,
+                              uint32_t target)
 {
     unsigned count = 0;
     for (unsigned i = 0; i < copies; i++)
-        count += s->slot[i].target != target && s->slot[i].state == SLOT_INSYNC &&
-                 is_up(t, s->slot[i].target);
+        count += s->slot[i].target != target && slot_is_good(&s->slot[i]) &&
+                 target_is_up(t, s->slot[i].target);
+    if (s->move.incoming && s->move.incoming != target && s->move.state == SLOT_INSYNC)
+        count += target_is_up(t, s->move.incoming);
     return count;
+}
+
+struct slot *shard_slot_of(struct shard *s, unsigned copies, uint32_t target)
+{
+    for (unsigned i = 0; i < copies; i++)
+        if (s->slot[i].target == target)
+            return &s->slot[i];
+    return NULL;
+}
+
+void shard_move_behind(struct shard *s, unsigned copies, struct slot *joined)
+{
+    struct slot moved = *joined;
+    unsigned from = (unsigned)(joined - s->slot), to = from;
+#ifndef PLANT_BEHIND
+    for (unsigned i = from + 1; i < copies; i++)
+        if (slot_is_good(&s->slot[i]))
+            to = i;
+#endif
+    for (unsigned i = from; i < to; i++)
+        s->slot[i] = s->slot[i + 1];
+    s->slot[to] = moved;
 }
 
 /* ---- register ---- */
 
-/* The slot of `id`, in sync while no other in-sync target is up, becomes the authority: each
- * acknowledged write is on it. The others are down and would only stall the chain. */
+/* `id`, in sync while no other in-sync target is up, becomes the authority: each acknowledged write
+ * is on it. The others are down and would only stall the chain. */
 static bool others_go_offline(struct shard *s, unsigned copies, uint32_t id)
 {
     bool changed = false;
+    if (s->move.incoming && s->move.state == SLOT_INSYNC) {
+        if (s->move.incoming == id)
+            move_finish(s, copies);
+        else
+            move_revert(s, copies, false);
+        changed = true;
+    }
     for (unsigned i = 0; i < copies; i++) {
         if (s->slot[i].target == id || s->slot[i].state != SLOT_INSYNC)
             continue;
-        slot_move(&s->slot[i], SLOT_OFFLINE);
+        slot_set(&s->slot[i], SLOT_OFFLINE);
         changed = true;
     }
     return changed;
+}
+
+/* A new process of a target that is in sync, while others are. */
+static void process_replaced(struct shard *s, unsigned copies, struct slot *slot)
+{
+#ifndef PLANT_D2
+    if (slot->state == SLOT_LEAVING)
+        move_finish(s, copies);
+    else if (slot->state == SLOT_INSYNC)
+        slot_set(slot, SLOT_SYNCING);
+#else
+    (void)s, (void)copies, (void)slot;
+#endif
+}
+
+/* One that was on its way into the shard. */
+static bool incoming_register(struct shard_table *t, struct shard *s, unsigned copies, uint32_t id,
+                              bool is_new_process)
+{
+    if (s->move.state == SLOT_INSYNC && shard_others_in_sync(t, s, copies, id) == 0)
+        return others_go_offline(s, copies, id);
+    if (s->move.state == SLOT_INSYNC && is_new_process)
+        move_revert(s, copies, true);
+    return is_new_process;
 }
 
 /* The slots of one shard when `id` has come (back) up. A new process raises the epoch even where no
@@ -74,24 +131,21 @@ static bool shard_register(struct shard_table *t, struct shard *s, unsigned copi
                            bool is_new_process)
 {
     bool changed = false;
-    for (unsigned i = 0; i < copies; i++) {
-        struct slot *slot = &s->slot[i];
-        if (slot->target != id)
-            continue;
-        if (slot->state == SLOT_OFFLINE) {
-            slot_move(slot, SLOT_SYNCING);
-            changed = true;
-        } else if (slot->state == SLOT_INSYNC && others_in_sync(t, s, copies, id) == 0) {
-            changed = others_go_offline(s, copies, id) || is_new_process;
-        } else if (is_new_process) {
-#ifndef PLANT_D2
-            if (slot->state == SLOT_INSYNC)
-                slot_move(slot, SLOT_SYNCING);
-#endif
-            changed = true;
-        }
+    struct slot *slot = shard_slot_of(s, copies, id);
+    if (s->move.incoming == id)
+        changed = incoming_register(t, s, copies, id, is_new_process);
+    else if (!slot)
+        return false;
+    else if (slot->state == SLOT_OFFLINE) {
+        slot_set(slot, SLOT_SYNCING);
+        changed = true;
+    } else if (slot_is_good(slot) && shard_others_in_sync(t, s, copies, id) == 0) {
+        changed = others_go_offline(s, copies, id) || is_new_process;
+    } else if (is_new_process) {
+        process_replaced(s, copies, slot);
+        changed = true;
     }
-    return changed;
+    return move_settle_filling(t, s, copies) || changed;
 }
 
 static int copy_text(char ret[TARGET_TEXT_MAX], struct slice text)
@@ -143,6 +197,7 @@ int shard_table_register(struct shard_table *t, uint64_t version,
     known.state = TARGET_UP;
     known.incarnation = r->incarnation;
     known.weight = r->weight;
+    known.admin = target->admin;
     *target = known;
     t->version = version;
     for (unsigned copies = 1; copies <= COPIES_MAX; copies++)
@@ -157,22 +212,22 @@ int shard_table_register(struct shard_table *t, uint64_t version,
 
 static bool shard_offline(struct shard_table *t, struct shard *s, unsigned copies)
 {
-    bool changed = false;
-    bool survivor = others_in_sync(t, s, copies, 0) > 0;
+    bool changed = move_settle_in_sync(t, s, copies);
+    bool survivor = shard_others_in_sync(t, s, copies, 0) > 0;
 #ifdef PLANT_D19
     for (unsigned i = 0; i < copies; i++)
-        survivor = survivor || is_up(t, s->slot[i].target);
+        survivor = survivor || target_is_up(t, s->slot[i].target);
 #endif
     for (unsigned i = 0; i < copies; i++) {
         struct slot *slot = &s->slot[i];
-        if (slot->state == SLOT_OFFLINE || is_up(t, slot->target))
+        if (slot->state == SLOT_OFFLINE || target_is_up(t, slot->target))
             continue;
-        if (slot->state == SLOT_INSYNC && !survivor)
+        if (slot_is_good(slot) && !survivor)
             continue; /* one of the last good copies: it stays what it is, out of reach */
-        slot_move(slot, SLOT_OFFLINE);
+        slot_set(slot, SLOT_OFFLINE);
         changed = true;
     }
-    return changed;
+    return move_settle_filling(t, s, copies) || changed;
 }
 
 static bool apply_offline(struct shard_table *t, uint64_t version)
@@ -208,6 +263,18 @@ bool shard_table_failed(struct shard_table *t, uint64_t version, uint32_t id)
     return apply_offline(t, version);
 }
 
+int shard_table_set_admin(struct shard_table *t, uint64_t version, uint32_t id,
+                          enum target_admin admin)
+{
+    struct target *target = target_of(t, id);
+    if (!target)
+        return -ERR_NO_ENTRY;
+    if (target->admin != admin)
+        t->version = version;
+    target->admin = admin;
+    return 0;
+}
+
 /* ---- form ---- */
 
 int shard_table_form(struct shard_table *t, uint64_t version, unsigned copies)
@@ -223,8 +290,8 @@ int shard_table_form(struct shard_table *t, uint64_t version, unsigned copies)
     for (unsigned i = 0; i < t->target_count; i++) {
         const struct target *target = &t->targets[i];
         if (target->state == TARGET_UP)
-            up[up_count++] =
-                (struct ring_target){target->id, target->uuid, target->host, target->weight};
+            up[up_count++] = (struct ring_target){target->id, target->uuid, target->host,
+                                                  target_ring_weight(target)};
     }
     struct ring *ring = ring_create(up, up_count);
     int status = ring_form(ring, t->shard_count, copies, ids);
@@ -246,8 +313,7 @@ int shard_table_form(struct shard_table *t, uint64_t version, unsigned copies)
 
 /* ---- reports and replacement ---- */
 
-static struct shard *shard_at_epoch(struct shard_table *t, unsigned copies, uint32_t shard,
-                                    uint64_t epoch)
+struct shard *shard_at_epoch(struct shard_table *t, unsigned copies, uint32_t shard, uint64_t epoch)
 {
     const struct shard *s = shard_table_shard(t, copies, shard);
 #ifdef PLANT_D14
@@ -256,54 +322,57 @@ static struct shard *shard_at_epoch(struct shard_table *t, unsigned copies, uint
     return s && s->epoch == epoch && epoch > 0 ? &t->shards[copies][shard] : NULL;
 }
 
-static struct slot *slot_of(struct shard *s, unsigned copies, uint32_t target)
+static bool synced(const struct shard_table *t, struct shard *s, struct slot *slot,
+                   const struct msg_shard_report *report)
 {
-    for (unsigned i = 0; i < copies; i++)
-        if (s->slot[i].target == target)
-            return &s->slot[i];
-    return NULL;
+    struct chain_view chain = shard_table_chain(t, report->copies, report->shard);
+    CHECK(chain.insync_count > 0);
+    bool by_source = chain.member[chain.insync_count - 1] == report->reporter;
+    if (slot->state != SLOT_SYNCING || !by_source || !target_is_up(t, report->reporter) ||
+        !target_is_up(t, slot->target))
+        return false;
+    slot_set(slot, SLOT_INSYNC);
+    shard_move_behind(s, report->copies, slot);
+    return true;
 }
 
-/* A slot that became in sync goes behind the other in-sync ones: its predecessors may hold
- * operations that it has not seen, the reverse may not happen. */
-static void move_behind_in_sync(struct shard *s, unsigned copies, struct slot *joined)
+static bool out_of_sync(const struct shard_table *t, struct shard *s, struct slot *slot,
+                        const struct msg_shard_report *report)
 {
-    struct slot moved = *joined;
-    unsigned from = (unsigned)(joined - s->slot), to = from;
-    for (unsigned i = from + 1; i < copies; i++)
-        if (s->slot[i].state == SLOT_INSYNC)
-            to = i;
-    for (unsigned i = from; i < to; i++)
-        s->slot[i] = s->slot[i + 1];
-    s->slot[to] = moved;
+    if (slot->state != SLOT_INSYNC ||
+        shard_others_in_sync(t, s, report->copies, report->target) == 0)
+        return false;
+    slot_set(slot, target_is_up(t, slot->target) ? SLOT_SYNCING : SLOT_OFFLINE);
+    return true;
 }
 
 bool shard_table_report(struct shard_table *t, uint64_t version,
                         const struct msg_shard_report *report)
 {
     struct shard *s = shard_at_epoch(t, report->copies, report->shard, report->epoch);
-    struct slot *slot = s ? slot_of(s, report->copies, report->target) : NULL;
-    if (!slot)
+    struct slot *slot = s ? shard_slot_of(s, report->copies, report->target) : NULL;
+    if (!s || !shard_has_in_sync(s, report->copies, report->reporter))
         return false;
-    if (report->kind == REPORT_SYNCED) {
-        struct chain_view chain = shard_table_chain(t, report->copies, report->shard);
-        CHECK(chain.insync_count > 0);
-        bool by_source = chain.member[chain.insync_count - 1] == report->reporter;
-        if (slot->state != SLOT_SYNCING || !by_source || !is_up(t, report->reporter) ||
-            !is_up(t, slot->target))
-            return false;
-        slot_move(slot, SLOT_INSYNC);
-        move_behind_in_sync(s, report->copies, slot);
-    } else if (report->kind == REPORT_OUT_OF_SYNC) {
-        struct slot *reporter = slot_of(s, report->copies, report->reporter);
-        if (slot->state != SLOT_INSYNC || !reporter || reporter->state != SLOT_INSYNC ||
-            others_in_sync(t, s, report->copies, report->target) == 0)
-            return false;
-        slot_move(slot, is_up(t, slot->target) ? SLOT_SYNCING : SLOT_OFFLINE);
-    } else {
+    bool changed;
+#ifdef PLANT_LEFT
+    uint32_t left = s->move.outgoing;
+#endif
+    if (slot && slot->state != SLOT_LEAVING && report->kind == REPORT_SYNCED)
+        changed = synced(t, s, slot, report);
+    else if (slot && slot->state != SLOT_LEAVING && report->kind == REPORT_OUT_OF_SYNC)
+        changed = out_of_sync(t, s, slot, report);
+    else
+        changed = move_report(t, s, report);
+    if (!changed)
         return false;
-    }
+    (void)move_settle_filling(t, s, report->copies);
     shard_changed(t, s, version);
+#ifdef PLANT_LEFT
+    if (s->move.incoming == 0 && report->kind == REPORT_SYNCED && !slot)
+        s->move.outgoing = left;
+#endif
+    if (report->kind == REPORT_LEFT)
+        s->move.outgoing = report->target; /* it reads no more: those who stay need no fence */
     return true;
 }
 
@@ -311,12 +380,13 @@ bool shard_table_replace(struct shard_table *t, uint64_t version, unsigned copie
                          uint64_t epoch, uint32_t old_target, uint32_t new_target)
 {
     struct shard *s = shard_at_epoch(t, copies, shard, epoch);
-    struct slot *slot = s ? slot_of(s, copies, old_target) : NULL;
-    if (!slot || slot->state != SLOT_OFFLINE || slot_of(s, copies, new_target) ||
-        !is_up(t, new_target) || others_in_sync(t, s, copies, old_target) == 0)
+    struct slot *slot = s ? shard_slot_of(s, copies, old_target) : NULL;
+    if (!slot || slot->state != SLOT_OFFLINE || shard_slot_of(s, copies, new_target) ||
+        s->move.incoming == new_target || !target_is_up(t, new_target) ||
+        shard_others_in_sync(t, s, copies, old_target) == 0)
         return false;
     slot->target = new_target;
-    slot_move(slot, SLOT_SYNCING);
+    slot_set(slot, SLOT_SYNCING);
     shard_changed(t, s, version);
     return true;
 }

@@ -7,26 +7,41 @@
 #include "common/wire/prim.h"
 #include "common/base/banned.h"
 
-void shard_pack_slots(const struct shard *s, unsigned copies,
-                      uint8_t ret_bytes[COPIES_MAX * SLOT_PACKED_SIZE])
+size_t shard_pack_slots(const struct shard *s, unsigned copies, uint8_t ret_bytes[SLOTS_PACKED_MAX])
 {
-    for (unsigned i = 0; i < copies; i++) {
-        store_u32(ret_bytes + i * SLOT_PACKED_SIZE, s->slot[i].target);
-        ret_bytes[i * SLOT_PACKED_SIZE + 4] = (uint8_t)s->slot[i].state;
+    uint8_t *at = ret_bytes;
+    for (unsigned i = 0; i < copies; i++, at += SLOT_PACKED_SIZE) {
+        store_u32(at, s->slot[i].target);
+        at[4] = (uint8_t)s->slot[i].state;
     }
+    if (s->move.incoming == 0 && s->move.outgoing == 0)
+        return (size_t)(at - ret_bytes);
+    store_u32(at, s->move.incoming);
+    store_u32(at + 4, s->move.outgoing);
+    at[8] = (uint8_t)s->move.state;
+    return (size_t)(at - ret_bytes) + MOVE_PACKED_SIZE;
 }
 
 int shard_unpack_slots(struct slice bytes, unsigned copies, struct shard *ret_shard)
 {
-    if (copies < 1 || copies > COPIES_MAX || bytes.size != (size_t)copies * SLOT_PACKED_SIZE)
+    size_t slots_size = (size_t)copies * SLOT_PACKED_SIZE;
+    if (copies < 1 || copies > COPIES_MAX ||
+        (bytes.size != slots_size && bytes.size != slots_size + MOVE_PACKED_SIZE))
         return -ERR_PROTOCOL;
     struct shard s = *ret_shard;
     for (unsigned i = 0; i < copies; i++) {
         uint8_t state = bytes.data[i * SLOT_PACKED_SIZE + 4];
-        if (state > SLOT_INSYNC)
+        if (state > SLOT_LEAVING)
             return -ERR_PROTOCOL;
         s.slot[i] =
             (struct slot){load_u32(bytes.data + i * SLOT_PACKED_SIZE), (enum slot_state)state};
+    }
+    s.move = (struct shard_move){0};
+    if (bytes.size > slots_size) {
+        const uint8_t *at = bytes.data + slots_size;
+        if (at[8] > SLOT_INSYNC)
+            return -ERR_PROTOCOL;
+        s.move = (struct shard_move){load_u32(at), load_u32(at + 4), (enum slot_state)at[8]};
     }
     *ret_shard = s;
     return 0;
@@ -44,7 +59,7 @@ void shard_table_encode(const struct shard_table *t, uint64_t since, struct byte
         shard_total += t->shards[copies] ? t->shard_count : 0;
     struct rec_target_info *targets = calloc(t->target_count + 1, sizeof *targets);
     struct rec_shard_slots *shards = calloc(shard_total + 1, sizeof *shards);
-    uint8_t(*packed)[COPIES_MAX * SLOT_PACKED_SIZE] = calloc(shard_total + 1, sizeof *packed);
+    uint8_t(*packed)[SLOTS_PACKED_MAX] = calloc(shard_total + 1, sizeof *packed);
     CHECK(targets != NULL && shards != NULL && packed != NULL);
     for (unsigned i = 0; i < t->target_count; i++) {
         const struct target *target = &t->targets[i];
@@ -57,6 +72,7 @@ void shard_table_encode(const struct shard_table *t, uint64_t since, struct byte
             .state = (uint8_t)target->state,
             .incarnation = target->incarnation,
             .weight = target->weight,
+            .admin = (uint8_t)target->admin,
         };
     }
     uint32_t count = 0;
@@ -65,12 +81,12 @@ void shard_table_encode(const struct shard_table *t, uint64_t since, struct byte
             const struct shard *s = &t->shards[copies][i];
             if (s->epoch == 0 || s->changed_version <= since)
                 continue;
-            shard_pack_slots(s, copies, packed[count]);
+            size_t size = shard_pack_slots(s, copies, packed[count]);
             shards[count] = (struct rec_shard_slots){
                 .copies = (uint8_t)copies,
                 .shard = i,
                 .epoch = s->epoch,
-                .slots = slice_of(packed[count], (size_t)copies * SLOT_PACKED_SIZE),
+                .slots = slice_of(packed[count], size),
             };
             count++;
         }
@@ -137,20 +153,37 @@ static int take_target(struct shard_table *t, const struct rec_target_info *info
     struct target target = {.id = info->target,
                             .uuid = info->uuid,
                             .incarnation = info->incarnation,
-                            .weight = info->weight};
-    if (info->target == 0 || info->state < TARGET_UP || info->state > TARGET_FAILED ||
-        take_text(target.name, info->name) != 0 || take_text(target.address, info->address) != 0 ||
-        take_text(target.host, info->host) != 0)
+                            .weight = info->weight,
+                            .admin = (enum target_admin)info->admin};
+    if (info->target == 0 || info->admin > TARGET_DRAINING || info->state < TARGET_UP ||
+        info->state > TARGET_FAILED || take_text(target.name, info->name) != 0 ||
+        take_text(target.address, info->address) != 0 || take_text(target.host, info->host) != 0)
         return -ERR_PROTOCOL;
     target.state = (enum target_state)info->state;
     return shard_table_put_target(t, &target);
+}
+
+static bool move_is_sane(const struct shard_table *t, const struct shard *s, unsigned copies,
+                         unsigned leaving)
+{
+    bool has_slot = false;
+    if (s->move.incoming == 0)
+        return leaving == 0;
+    for (unsigned i = 0; i < copies; i++) {
+        if (s->slot[i].target == s->move.incoming)
+            return false;
+        has_slot = has_slot || s->slot[i].target == s->move.outgoing;
+    }
+    return has_slot && s->move.state != SLOT_OFFLINE &&
+           leaving == (s->move.state == SLOT_INSYNC ? 1u : 0u) &&
+           shard_table_target(t, s->move.incoming);
 }
 
 /* Nothing of an answer is taken over before all its rows were looked at. */
 static int read_shard(const struct shard_table *t, const struct rec_shard_slots *row,
                       struct shard *ret_shard)
 {
-    unsigned in_sync = 0;
+    unsigned in_sync = 0, leaving = 0;
     int status = shard_unpack_slots(row->slots, row->copies, ret_shard);
     if (status != 0 || row->epoch == 0 || row->shard >= t->shard_count)
         return -ERR_PROTOCOL;
@@ -161,8 +194,11 @@ static int read_shard(const struct shard_table *t, const struct rec_shard_slots 
             if (ret_shard->slot[i].target == ret_shard->slot[j].target)
                 return -ERR_PROTOCOL;
         in_sync += ret_shard->slot[i].state == SLOT_INSYNC;
+        leaving += ret_shard->slot[i].state == SLOT_LEAVING;
     }
-    return in_sync > 0 ? 0 : -ERR_PROTOCOL;
+    return in_sync + leaving > 0 && move_is_sane(t, ret_shard, row->copies, leaving)
+               ? 0
+               : -ERR_PROTOCOL;
 }
 
 static int take_shard(struct shard_table *t, const struct rec_shard_slots *row, uint64_t version)

@@ -1,5 +1,5 @@
 /* The shard table: look-ups and invariants. */
-#include "common/ring/shard_table.h"
+#include "common/ring/shard_private.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -35,6 +35,11 @@ const struct target *shard_table_target(const struct shard_table *t, uint32_t id
     return NULL;
 }
 
+uint32_t target_ring_weight(const struct target *target)
+{
+    return target->admin == TARGET_DRAINING ? 0 : target->weight;
+}
+
 const struct target *shard_table_target_by_uuid(const struct shard_table *t,
                                                 const struct uuid *uuid)
 {
@@ -58,23 +63,79 @@ struct chain_view shard_table_chain(const struct shard_table *t, unsigned copies
     if (!s || s->epoch == 0)
         return view;
     view.epoch = s->epoch;
-    for (unsigned i = 0; i < copies; i++)
-        if (s->slot[i].state == SLOT_INSYNC)
+    for (unsigned i = 0; i < copies; i++) {
+        if (s->slot[i].state == SLOT_LEAVING)
+            view.leaving = s->slot[i].target;
+        if (s->slot[i].state == SLOT_INSYNC || s->slot[i].state == SLOT_LEAVING)
             view.member[view.member_count++] = s->slot[i].target;
+    }
+    if (s->move.incoming && s->move.state == SLOT_INSYNC)
+        view.member[view.member_count++] = s->move.incoming;
     view.insync_count = view.member_count;
+    for (unsigned i = 0; i < view.insync_count; i++)
+        if (view.member[i] != view.leaving)
+            view.reader[view.reader_count++] = view.member[i];
     for (unsigned i = 0; i < copies; i++)
         if (s->slot[i].state == SLOT_SYNCING)
             view.member[view.member_count++] = s->slot[i].target;
+    if (s->move.incoming && s->move.state == SLOT_SYNCING)
+        view.member[view.member_count++] = s->move.incoming;
     return view;
 }
 
-static int check_shard(const struct shard_table *t, unsigned copies, uint32_t number,
+bool shard_has_member(const struct shard *s, unsigned copies, uint32_t target,
+                      enum slot_state *ret_state)
+{
+    if (s->epoch == 0 || target == 0)
+        return false;
+    if (s->move.incoming == target) {
+        *ret_state = s->move.state;
+        return true;
+    }
+    for (unsigned i = 0; i < copies; i++)
+        if (s->slot[i].target == target) {
+            *ret_state = s->slot[i].state;
+            return true;
+        }
+    return false;
+}
+
+bool shard_has_in_sync(const struct shard *s, unsigned copies, uint32_t target)
+{
+    enum slot_state state;
+    return shard_has_member(s, copies, target, &state) &&
+           (state == SLOT_INSYNC || state == SLOT_LEAVING);
+}
+
+static int check_move(const struct shard_table *t, unsigned copies, uint32_t number,
+                      struct err_text *why)
+{
+    const struct shard *s = &t->shards[copies][number];
+    enum slot_state wanted = s->move.state == SLOT_INSYNC ? SLOT_LEAVING : SLOT_INSYNC;
+    bool has_slot = false, leaving = false;
+    for (unsigned i = 0; i < copies; i++) {
+        leaving = leaving || s->slot[i].state == SLOT_LEAVING;
+        if (s->move.incoming && s->slot[i].target == s->move.incoming)
+            return err_set(ERR_CORRUPT, why, "shard %u-%x: target %u twice", copies, number,
+                           s->move.incoming);
+        has_slot =
+            has_slot || (s->slot[i].target == s->move.outgoing && s->slot[i].state == wanted);
+    }
+    if (s->move.incoming == 0)
+        return leaving ? err_set(ERR_CORRUPT, why, "shard %u-%x: leaves for nobody", copies, number)
+                       : 0;
+    if (!has_slot || s->move.state == SLOT_OFFLINE || !shard_table_target(t, s->move.incoming))
+        return err_set(ERR_CORRUPT, why, "shard %u-%x: its move fits no slot", copies, number);
+    if (s->move.state == SLOT_SYNCING && !target_is_up(t, s->move.incoming))
+        return err_set(ERR_CORRUPT, why, "shard %u-%x: moves to a target that is down", copies,
+                       number);
+    return 0;
+}
+
+static int check_slots(const struct shard_table *t, unsigned copies, uint32_t number,
                        struct err_text *why)
 {
     const struct shard *s = &t->shards[copies][number];
-    unsigned insync = 0, insync_up = 0;
-    if (s->epoch == 0)
-        return 0;
     for (unsigned i = 0; i < copies; i++) {
         const struct target *target = shard_table_target(t, s->slot[i].target);
         if (!target)
@@ -85,16 +146,30 @@ static int check_shard(const struct shard_table *t, unsigned copies, uint32_t nu
                 return err_set(ERR_CORRUPT, why, "shard %u-%x: target %u twice", copies, number,
                                s->slot[i].target);
         bool up = target->state == TARGET_UP;
-        if (s->slot[i].state != SLOT_INSYNC && up != (s->slot[i].state == SLOT_SYNCING))
+        if (!slot_is_good(&s->slot[i]) && up != (s->slot[i].state == SLOT_SYNCING))
             return err_set(ERR_CORRUPT, why, "shard %u-%x: slot %u does not fit its target", copies,
                            number, i);
-        insync += s->slot[i].state == SLOT_INSYNC;
-        insync_up += s->slot[i].state == SLOT_INSYNC && up;
     }
-    if (insync_up != 0 && insync_up != insync)
+    return 0;
+}
+
+static int check_shard(const struct shard_table *t, unsigned copies, uint32_t number,
+                       struct err_text *why)
+{
+    const struct shard *s = &t->shards[copies][number];
+    if (s->epoch == 0)
+        return 0;
+    int status = check_slots(t, copies, number, why);
+    if (status == 0)
+        status = check_move(t, copies, number, why);
+    if (status != 0)
+        return status;
+    struct chain_view chain = shard_table_chain(t, copies, number);
+    unsigned up = shard_others_in_sync(t, s, copies, 0);
+    if (up != 0 && up != chain.insync_count)
         return err_set(ERR_CORRUPT, why, "shard %u-%x: waits for a target that is down", copies,
                        number);
-    if (insync == 0)
+    if (chain.insync_count == 0)
         return err_set(ERR_CORRUPT, why, "shard %u-%x: no slot in sync", copies, number);
     if (s->changed_version > t->version)
         return err_set(ERR_CORRUPT, why, "shard %u-%x: newer than its table", copies, number);

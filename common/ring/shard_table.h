@@ -25,6 +25,9 @@ enum {
     TARGET_COUNT_MAX = 4096,
     TARGET_TEXT_MAX = 80,
     SLOT_PACKED_SIZE = 5, /* u32 target, u8 state, in rec_shard_slots.slots */
+    MOVE_PACKED_SIZE = 9, /* u32 incoming, u32 outgoing, u8 state, behind them when there is one */
+    SLOTS_PACKED_MAX = COPIES_MAX * SLOT_PACKED_SIZE + MOVE_PACKED_SIZE,
+    CHAIN_VIEW_MAX = COPIES_MAX + 1,
 };
 
 struct target {
@@ -36,6 +39,7 @@ struct target {
     enum target_state state;
     uint64_t incarnation; /* of the process that registered last */
     uint32_t weight;      /* RING_WEIGHT_MEAN = mean */
+    enum target_admin admin;
 };
 
 struct slot {
@@ -43,10 +47,21 @@ struct slot {
     enum slot_state state;
 };
 
+/* A slot on its way to another target. SYNCING: the incoming one is being filled beside the slot,
+ * which is INSYNC. INSYNC: it has everything, and the slot is LEAVING until its target says that it
+ * has stopped reading. At most one slot of a shard moves at a time. */
+struct shard_move {
+    uint32_t incoming; /* 0 = no slot moves */
+    uint32_t outgoing; /* the target of the slot; without an incoming one: who left by the last
+                        * change, having said that it reads no more */
+    enum slot_state state;
+};
+
 struct shard {
     uint64_t epoch; /* 0 = not formed */
     uint64_t changed_version;
     struct slot slot[COPIES_MAX];
+    struct shard_move move;
 };
 
 struct shard_table {
@@ -64,6 +79,8 @@ void shard_table_release(struct shard_table *t);
 
 /* NULL when there is none. Valid until the next change of the table. */
 const struct target *shard_table_target(const struct shard_table *t, uint32_t id);
+/* What it weighs on the ring: nothing while it is drained. */
+uint32_t target_ring_weight(const struct target *target);
 const struct target *shard_table_target_by_uuid(const struct shard_table *t,
                                                 const struct uuid *uuid);
 /* NULL when that table is not formed or the number is out of range. */
@@ -72,13 +89,21 @@ const struct shard *shard_table_shard(const struct shard_table *t, unsigned copi
 /* One chain in write order. */
 struct chain_view {
     uint64_t epoch;
-    unsigned insync_count;       /* the first ones of `member`, in slot order; 0 = not formed */
-    unsigned member_count;       /* then come the syncing ones */
-    uint32_t member[COPIES_MAX]; /* target ids */
+    unsigned insync_count;           /* the first ones of `member`, in slot order; 0 = not formed */
+    unsigned member_count;           /* then come the syncing ones */
+    uint32_t leaving;                /* one of those in sync, which is not to be read; 0 = none */
+    uint32_t member[CHAIN_VIEW_MAX]; /* target ids */
+    unsigned reader_count;           /* those in sync without the leaving one */
+    uint32_t reader[CHAIN_VIEW_MAX];
 };
 /* member[0] is the head, member[insync_count - 1] the last in-sync one and the source of resyncs.
  */
 struct chain_view shard_table_chain(const struct shard_table *t, unsigned copies, uint32_t shard);
+/* Whether the target has a slot of the shard, or is on its way into one, and its state there. */
+bool shard_has_member(const struct shard *s, unsigned copies, uint32_t target,
+                      enum slot_state *ret_state);
+/* INSYNC or LEAVING: it has every acknowledged write. */
+bool shard_has_in_sync(const struct shard *s, unsigned copies, uint32_t target);
 
 /* ---- changes: each true when something changed ----
  *
@@ -104,13 +129,28 @@ bool shard_table_offline(struct shard_table *t, uint64_t version, const uint32_t
                          const uint64_t *incarnations, unsigned count);
 /* The target's disk has failed: as offline, and it gets no new slots until it registers anew. */
 bool shard_table_failed(struct shard_table *t, uint64_t version, uint32_t target);
+/* What an operator wants of a target; 0 also when it is so already, -ERR_NO_ENTRY. */
+int shard_table_set_admin(struct shard_table *t, uint64_t version, uint32_t target,
+                          enum target_admin admin);
 /* Assigns the slots of a table with `copies` copies among the targets that are up; all in sync,
  * because all are empty. -ERR_EXISTS when formed already, -ERR_NO_SPACE when too few are up. */
 int shard_table_form(struct shard_table *t, uint64_t version, unsigned copies);
 /* What a chain member reports about `target` for exactly this epoch: REPORT_SYNCED by the source,
- * REPORT_OUT_OF_SYNC by anyone in sync. */
+ * REPORT_OUT_OF_SYNC by anyone in sync, REPORT_LEFT by a leaving target about itself. */
 bool shard_table_report(struct shard_table *t, uint64_t version,
                         const struct msg_shard_report *report);
+/* An in-sync slot whose target is up shall go to `incoming`, which is up and has no slot of the
+ * shard. It is filled first; the slot is as good as before until then. No fence is ever needed: the
+ * outgoing target stays a member that every write reaches until it says itself that it reads no
+ * more. */
+bool shard_table_move(struct shard_table *t, uint64_t version, unsigned copies, uint32_t shard,
+                      uint64_t epoch, uint32_t outgoing, uint32_t incoming);
+/* What the planner wants of one slot: a new target at once when it is OFFLINE, a move when it is in
+ * sync, the end of its move when new_target is 0. */
+bool shard_table_change(struct shard_table *t, uint64_t version, const struct rec_slot_change *c);
+/* While the incoming target is not in sync yet the move can be given up. */
+bool shard_table_move_cancel(struct shard_table *t, uint64_t version, unsigned copies,
+                             uint32_t shard, uint64_t epoch);
 /* An OFFLINE slot gets another target, which starts SYNCING. Refused while no in-sync target is up:
  * there is nothing to copy from, and the OFFLINE copy may turn out to be the best that is left. */
 bool shard_table_replace(struct shard_table *t, uint64_t version, unsigned copies, uint32_t shard,
@@ -123,9 +163,9 @@ void shard_table_encode(const struct shard_table *t, uint64_t since, struct byte
 /* Takes over a decoded answer: -ERR_PROTOCOL for contents that break the rules; an answer older
  * than what is held is ignored. A table of another shard_count replaces this one. */
 int shard_table_update(struct shard_table *t, const struct msg_shard_table_r *m);
-/* Single rows, for the database of the state machine. */
-void shard_pack_slots(const struct shard *s, unsigned copies,
-                      uint8_t ret_bytes[COPIES_MAX * SLOT_PACKED_SIZE]);
+/* Single rows, for the database of the state machine. Gives the size. */
+size_t shard_pack_slots(const struct shard *s, unsigned copies,
+                        uint8_t ret_bytes[SLOTS_PACKED_MAX]);
 int shard_unpack_slots(struct slice bytes, unsigned copies, struct shard *ret_shard);
 /* For a database that is being read: puts a row in place without any rule. */
 int shard_table_put_target(struct shard_table *t, const struct target *target);
@@ -135,7 +175,8 @@ int shard_table_put_shard(struct shard_table *t, unsigned copies, uint32_t shard
 /* ---- invariants ---- */
 
 /* 0, or -ERR_CORRUPT with what is wrong. Of a formed shard: targets known and distinct, at least
- * one slot in sync, either all in-sync targets up or none, SYNCING targets up, OFFLINE ones not. */
+ * one slot in sync, either all in-sync targets up or none, SYNCING targets up, OFFLINE ones not; a
+ * move as struct shard_move says. */
 int shard_table_check(const struct shard_table *t, struct err_text *why);
 
 #endif

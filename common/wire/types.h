@@ -102,9 +102,13 @@ enum meta_change_kind { META_CHANGE_ADD = 1, META_CHANGE_PROMOTE, META_CHANGE_RE
 /* Room on a metaserver's disk: what is refused at each is in metaserver/space.c. */
 enum space_level { SPACE_OK, SPACE_LOW, SPACE_SHORT, SPACE_NONE, SPACE_UNHEARD };
 enum member_role { MEMBER_FOLLOWER = 1, MEMBER_CANDIDATE, MEMBER_LEADER };
+/* What an operator wants of a target. DRAINING: it keeps nothing, its slots move to others. */
+enum target_admin { TARGET_ACTIVE = 0, TARGET_DRAINING = 1 };
 enum target_state { TARGET_UP = 1, TARGET_DOWN, TARGET_OUT, TARGET_FAILED };
-enum slot_state { SLOT_OFFLINE = 0, SLOT_SYNCING = 1, SLOT_INSYNC = 2 };
-enum shard_report_kind { REPORT_SYNCED = 1, REPORT_OUT_OF_SYNC };
+/* LEAVING: in sync and written like the others, but it reads no more; its successor is in sync. */
+enum slot_state { SLOT_OFFLINE = 0, SLOT_SYNCING = 1, SLOT_INSYNC = 2, SLOT_LEAVING = 3 };
+/* LEFT: a leaving target about itself, that it has stopped reading. */
+enum shard_report_kind { REPORT_SYNCED = 1, REPORT_OUT_OF_SYNC, REPORT_LEFT };
 
 enum chunk_write_flags { CHUNK_WRITE_CREATE = 1u << 0, CHUNK_WRITE_SYNC = 1u << 1 };
 enum chunk_change_kind { CHANGE_TRUNCATE = 1, CHANGE_ZERO, CHANGE_SYNC, CHANGE_DELETE };

@@ -73,6 +73,7 @@ static void judge(const struct planning *p, const struct target *t, struct stand
     uint64_t now = p->view->now_ms, since = p->view->leader_since_ms;
     bool heard = seen && seen->heard;
     s->target = t->id;
+    s->is_drained = t->admin == TARGET_DRAINING;
     s->silent_since_ms = heard && seen->heard_ms > since ? seen->heard_ms : since;
     s->receptions = seen ? seen->receptions : 0;
     uint64_t silent_ms = now > s->silent_since_ms ? now - s->silent_since_ms : 0;
@@ -96,12 +97,10 @@ static void count_transfers(const struct planning *p, unsigned copies, uint32_t 
     const struct shard_table *table = p->view->table;
     struct chain_view chain = shard_table_chain(table, copies, shard);
     const struct shard *s = shard_table_shard(table, copies, shard);
-    for (unsigned i = 0; i < copies && chain.epoch > 0; i++) {
-        struct standing_of *holder = standing_of(p, s->slot[i].target);
-        holder->has_slots = true;
-        if (s->slot[i].state == SLOT_SYNCING)
-            syncing[holder - p->standings]++;
-    }
+    for (unsigned i = 0; i < copies && chain.epoch > 0; i++)
+        standing_of(p, s->slot[i].target)->has_slots = true;
+    for (unsigned i = chain.insync_count; i < chain.member_count; i++)
+        syncing[standing_of(p, chain.member[i]) - p->standings]++;
     for (unsigned i = chain.insync_count; i < chain.member_count; i++)
         standing_of(p, chain.member[chain.insync_count - 1])->sends++;
 }
@@ -176,7 +175,8 @@ static void plan_form(const struct planning *p)
     const struct shard_table *table = p->view->table;
     unsigned well = 0;
     for (unsigned i = 0; i < table->target_count; i++)
-        well += p->standings[i].standing == STANDING_WELL && table->targets[i].weight > 0;
+        well +=
+            p->standings[i].standing == STANDING_WELL && target_ring_weight(&table->targets[i]) > 0;
     for (unsigned copies = 1; copies <= COPIES_MAX; copies++) {
         if (!(p->options->copies_wanted & 1u << copies) || table->shards[copies] || well < copies ||
             well < p->options->initial_targets)
@@ -202,7 +202,7 @@ static void look_for_a_storm(const struct planning *p)
 
 static void plan_clear(struct plan *plan)
 {
-    plan->failed_count = plan->offline_count = plan->replacement_count = 0;
+    plan->failed_count = plan->offline_count = plan->replacement_count = plan->blocked_count = 0;
     plan->form_copies = plan->vanished = 0;
     plan->storm = false;
     plan->wake_at_ms = UINT64_MAX;

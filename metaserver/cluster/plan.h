@@ -45,15 +45,22 @@ enum { PLAN_REPLACEMENTS_MAX = 256 };
 /* 3 s lease, 500 ms margin, 10 min until a slot is given away, a table with 2 copies. */
 struct plan_options plan_options_default(void);
 
-/* Large (140 KiB): keep it on the heap. Each part is one Raft command, in this order. */
+/* Slots that must go and that no other target can take: too few are well. */
+struct plan_blocked {
+    uint32_t target, slots;
+};
+
+/* Large (170 KiB): keep it on the heap. Each part is one Raft command, in this order. */
 struct plan {
     unsigned failed_count; /* target_failed each */
     uint32_t failed[TARGET_COUNT_MAX];
     unsigned offline_count; /* one targets_offline: those that went together, together */
     struct rec_target_life offline[TARGET_COUNT_MAX];
     unsigned form_copies;       /* shards_form with so many copies; 0 = nothing to form */
-    unsigned replacement_count; /* one slots_replace */
+    unsigned replacement_count; /* one shard_change */
     struct rec_slot_change replacements[PLAN_REPLACEMENTS_MAX];
+    unsigned blocked_count; /* nothing to propose */
+    struct plan_blocked blocked[TARGET_COUNT_MAX];
     bool storm;          /* more than a third of the targets vanished: nothing is replaced (D26) */
     unsigned vanished;   /* targets with slots that are away and have not failed */
     uint64_t wake_at_ms; /* when a lease may run out; UINT64_MAX = nothing to wait for */

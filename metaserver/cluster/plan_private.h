@@ -20,7 +20,8 @@ struct standing_of {
     uint32_t receptions; /* resyncs under way, as the table or the target itself tells */
     uint32_t sends;      /* resyncs it is the source of */
     bool has_slots;
-    bool wait; /* expired, but better declared dead together with a suspect */
+    bool is_drained; /* by an operator: its slots shall go */
+    bool wait;       /* expired, but better declared dead together with a suspect */
 };
 
 struct planning {

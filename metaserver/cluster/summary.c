@@ -13,7 +13,8 @@ static void count_shard(const struct shard_table *table, unsigned copies, const 
     for (unsigned i = 0; i < copies; i++) {
         const struct target *t = shard_table_target(table, s->slot[i].target);
         CHECK(t != NULL);
-        good += s->slot[i].state == SLOT_INSYNC && t->state == TARGET_UP;
+        good += (s->slot[i].state == SLOT_INSYNC || s->slot[i].state == SLOT_LEAVING) &&
+                t->state == TARGET_UP;
     }
     summary->shards++;
     summary->full += good == copies;
@@ -31,17 +32,18 @@ struct cluster_summary cluster_summarize(const struct shard_table *table)
     return summary;
 }
 
-void cluster_count_slots(const struct shard_table *table, uint32_t target, uint32_t *ret_slots,
-                         uint32_t *ret_slots_in_sync)
+struct slot_counts cluster_count_slots(const struct shard_table *table, uint32_t target)
 {
-    uint32_t slots = 0, in_sync = 0;
+    struct slot_counts counts = {0};
+    enum slot_state state;
     for (unsigned copies = 1; copies <= COPIES_MAX; copies++)
-        for (uint32_t i = 0; table->shards[copies] && i < table->shard_count; i++)
-            for (unsigned slot = 0; slot < copies; slot++) {
-                const struct slot *held = &table->shards[copies][i].slot[slot];
-                slots += held->target == target;
-                in_sync += held->target == target && held->state == SLOT_INSYNC;
-            }
-    *ret_slots = slots;
-    *ret_slots_in_sync = in_sync;
+        for (uint32_t i = 0; table->shards[copies] && i < table->shard_count; i++) {
+            const struct shard *s = &table->shards[copies][i];
+            if (!shard_has_member(s, copies, target, &state))
+                continue;
+            counts.slots++;
+            counts.in_sync += state == SLOT_INSYNC || state == SLOT_LEAVING;
+            counts.moving += s->move.incoming != 0 && s->move.outgoing == target;
+        }
+    return counts;
 }

@@ -16,8 +16,13 @@ struct cluster_summary {
 
 struct cluster_summary cluster_summarize(const struct shard_table *table);
 
-/* Slots of one target, and how many of them are in sync. */
-void cluster_count_slots(const struct shard_table *table, uint32_t target, uint32_t *ret_slots,
-                         uint32_t *ret_slots_in_sync);
+struct slot_counts {
+    uint32_t slots;
+    uint32_t in_sync;
+    uint32_t moving; /* to another target */
+};
+
+/* What one target has; a slot on its way to it counts. */
+struct slot_counts cluster_count_slots(const struct shard_table *table, uint32_t target);
 
 #endif

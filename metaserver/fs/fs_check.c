@@ -153,20 +153,19 @@ static bool equal_text(const char *a, const char *b)
 static bool equal_target(const struct target *a, const struct target *b)
 {
     return b && memcmp(&a->uuid, &b->uuid, sizeof a->uuid) == 0 && a->state == b->state &&
-           a->incarnation == b->incarnation && a->weight == b->weight &&
+           a->incarnation == b->incarnation && a->weight == b->weight && a->admin == b->admin &&
            equal_text(a->name, b->name) && equal_text(a->address, b->address) &&
            equal_text(a->host, b->host);
 }
 
 static bool equal_shard(const struct shard *a, const struct shard *b, unsigned copies)
 {
-    uint8_t left[COPIES_MAX * SLOT_PACKED_SIZE], right[COPIES_MAX * SLOT_PACKED_SIZE];
+    uint8_t left[SLOTS_PACKED_MAX], right[SLOTS_PACKED_MAX];
     if (!a || !b)
         return a == b;
-    shard_pack_slots(a, copies, left);
-    shard_pack_slots(b, copies, right);
+    size_t size = shard_pack_slots(a, copies, left);
     return a->epoch == b->epoch && a->changed_version == b->changed_version &&
-           memcmp(left, right, (size_t)copies * SLOT_PACKED_SIZE) == 0;
+           size == shard_pack_slots(b, copies, right) && memcmp(left, right, size) == 0;
 }
 
 static int compare_mirror(const struct shard_table *rows, const struct shard_table *mirror,

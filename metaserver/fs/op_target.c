@@ -27,6 +27,8 @@ static void put_target(struct fs *fs, const struct target *t)
     put_u8(&row, (uint8_t)t->state);
     put_u64(&row, t->incarnation);
     put_u32(&row, t->weight);
+    if (t->admin != TARGET_ACTIVE)
+        put_u8(&row, (uint8_t)t->admin);
     put_if_changed(fs, key_of_u64('T', t->id), bytes_slice(&row));
     bytes_release(&row);
 }
@@ -44,24 +46,24 @@ static bool text_get(struct wire_in *in, char ret[TARGET_TEXT_MAX])
 int target_unpack(struct slice value, struct target *ret)
 {
     struct wire_in in = {value.data, value.data + value.size, WIRE_VERSION};
-    uint8_t state;
+    uint8_t state, admin = TARGET_ACTIVE;
     if (!get_uuid(&in, &ret->uuid) || !text_get(&in, ret->name) || !text_get(&in, ret->address) ||
         !text_get(&in, ret->host) || !get_u8(&in, &state) || !get_u64(&in, &ret->incarnation) ||
-        !get_u32(&in, &ret->weight) || in.at != in.end || state < TARGET_UP ||
-        state > TARGET_FAILED)
+        !get_u32(&in, &ret->weight) || (in.at != in.end && !get_u8(&in, &admin)) ||
+        in.at != in.end || state < TARGET_UP || state > TARGET_FAILED || admin > TARGET_DRAINING)
         return -ERR_CORRUPT;
     ret->state = state;
+    ret->admin = admin;
     return 0;
 }
 
 static void put_shard(struct fs *fs, unsigned copies, uint32_t number, const struct shard *s)
 {
-    uint8_t row[SHARD_FIXED_SIZE + COPIES_MAX * SLOT_PACKED_SIZE];
+    uint8_t row[SHARD_FIXED_SIZE + SLOTS_PACKED_MAX];
     store_u64(row, s->epoch);
     store_u64(row + 8, s->changed_version);
-    shard_pack_slots(s, copies, row + SHARD_FIXED_SIZE);
-    row_put(fs, key_of_shard(copies, number),
-            slice_of(row, SHARD_FIXED_SIZE + (size_t)copies * SLOT_PACKED_SIZE));
+    size_t size = SHARD_FIXED_SIZE + shard_pack_slots(s, copies, row + SHARD_FIXED_SIZE);
+    row_put(fs, key_of_shard(copies, number), slice_of(row, size));
 }
 
 /* Writes what this command changed in the mirror. */
@@ -230,9 +232,28 @@ int op_shard_change(struct op *o, const struct msg_shard_change *m)
     if (o->check_only)
         return 0;
     while (rec_slot_change_next(&cursor, &c))
-        changed |= shard_table_replace(&o->fs->table, o->index, c.copies, c.shard, c.epoch,
-                                       c.old_target, c.new_target);
+        changed |= shard_table_change(&o->fs->table, o->index, &c);
     return table_done(o, changed);
+}
+
+/* All of them or none. */
+int op_target_admin(struct op *o, const struct msg_target_admin *m)
+{
+    struct rec_target_ref ref;
+    struct slice cursor = m->targets.raw;
+    uint64_t before = o->fs->table.version;
+    if (m->admin > TARGET_DRAINING)
+        return -ERR_INVALID;
+    while (rec_target_ref_next(&cursor, &ref))
+        if (!shard_table_target(&o->fs->table, ref.target))
+            return -ERR_NO_ENTRY;
+    if (o->check_only)
+        return 0;
+    cursor = m->targets.raw;
+    while (rec_target_ref_next(&cursor, &ref))
+        CHECK(shard_table_set_admin(&o->fs->table, o->index, ref.target,
+                                    (enum target_admin)m->admin) == 0);
+    return table_done(o, o->fs->table.version != before);
 }
 
 int query_shard_table(struct query *q, const struct msg_shard_table *m)

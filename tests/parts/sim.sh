@@ -4,5 +4,6 @@ for program in "$out"/release/tests/sim/sim-*; do
 done
 finish
 for script in tests/sim/*plants.sh; do
-    [ -e "$script" ] && run "${script##*/}" 900 bash "$script"
+    [ -e "$script" ] && start "${script##*/}" 900 bash "$script"
 done
+finish

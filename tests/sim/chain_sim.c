@@ -236,19 +236,16 @@ static void on_leader_answer(struct world *w, struct sim_event *e, enum sim_even
 {
     if (kind == SIM_HEARTBEAT_BACK)
         leader_heartbeat(w, e);
-    bool current = w->leader.target[e->server].incarnation == e->incarnation;
+    bool current = leader_target(w, e->server)->incarnation == e->incarnation;
     if (!current || w->cut[SERVERS_MAX][e->server])
         return;
     struct sim_event *back = sim_schedule(w, sim_delay(w, 4), kind);
     back->server = e->server;
     back->incarnation = e->incarnation;
     back->sent_ms = e->sent_ms;
-    back->id = w->leader.version;
-    if (kind == SIM_TABLE_BACK) {
-        back->table = malloc(sizeof *back->table);
-        CHECK(back->table != NULL);
-        *back->table = w->leader;
-    }
+    back->id = w->leader.table.version;
+    if (kind == SIM_TABLE_BACK)
+        shard_table_encode(&w->leader.table, e->id, &back->answer);
 }
 
 static void on_heartbeat_back(struct world *w, struct sim_event *e)
@@ -310,7 +307,7 @@ static void dispatch(struct world *w, struct sim_event *e)
         on_leader_answer(w, e, SIM_TABLE_BACK);
         break;
     case SIM_TABLE_BACK:
-        server_give_views(w, e->server, e->table);
+        server_take_table(w, e->server, bytes_slice(&e->answer));
         break;
     case SIM_REPORT_AT:
         leader_report(w, &e->work, e->server);
@@ -357,7 +354,7 @@ static void run_one(struct world *w)
     }
     w->events_done++;
     dispatch(w, e);
-    free(e->table);
+    bytes_release(&e->answer);
     free(e);
 }
 
@@ -394,17 +391,19 @@ static void world_release(struct world *w)
         struct server *s = &w->servers[i];
         chain_destroy(s->chain);
         chain_work_list_release(&s->work);
+        shard_table_release(&s->table);
         while (s->result_count)
             free(s->results[--s->result_count]);
     }
     while (w->heap_count) {
         struct sim_event *e = pop(w);
-        free(e->table);
+        bytes_release(&e->answer);
         free(e);
     }
     for (unsigned shard = 0; shard < SHARDS_MAX; shard++)
         for (unsigned chunk = 0; chunk < CHUNKS; chunk++)
             free(w->history[shard][chunk].nodes);
+    leader_release(w);
     free(w->heap);
     free(w->servers);
 }
@@ -416,12 +415,17 @@ static bool is_quiet(const struct world *w)
             return false;
     for (unsigned i = 0; i < w->server_count; i++)
         if (!w->servers[i].alive || chain_busy_count(w->servers[i].chain) ||
-            w->leader.target[i].incarnation != w->servers[i].incarnation || !w->leader.target[i].up)
+            leader_target(w, i)->incarnation != w->servers[i].incarnation ||
+            leader_target(w, i)->state != TARGET_UP)
             return false;
     return leader_all_insync(w);
 }
 
-static bool run_seed(uint64_t seed, uint64_t events, uint64_t *ops)
+struct totals {
+    uint64_t operations, moves, moved;
+};
+
+static bool run_seed(uint64_t seed, uint64_t events, struct totals *t)
 {
     struct world *w = calloc(1, sizeof *w);
     CHECK(w != NULL);
@@ -439,7 +443,9 @@ static bool run_seed(uint64_t seed, uint64_t events, uint64_t *ops)
     if (!w->failed)
         oracle_end(w);
     bool ok = !w->failed;
-    *ops += w->ops_done;
+    t->operations += w->ops_done;
+    t->moves += w->moves;
+    t->moved += w->moved;
     world_release(w);
     free(w);
     return ok;
@@ -455,13 +461,15 @@ int main(void)
 {
     uint64_t first = number_from_env("SEED", 1);
     uint64_t seeds = number_from_env("SEEDS", getenv("SEED") ? 1 : SEEDS_DEFAULT);
-    uint64_t events = number_from_env("EVENTS", EVENTS_DEFAULT), ops = 0;
+    uint64_t events = number_from_env("EVENTS", EVENTS_DEFAULT);
+    struct totals t = {0};
     for (uint64_t i = 0; i < seeds; i++)
-        if (!run_seed(first + i, events, &ops)) {
+        if (!run_seed(first + i, events, &t)) {
             printf("# caught after %lu seeds\n", (unsigned long)(i + 1));
             return EXIT_FAILURE;
         }
-    printf("# %lu client operations\n", (unsigned long)ops);
+    printf("# %lu client operations, %lu of %lu moves of slots completed\n",
+           (unsigned long)t.operations, (unsigned long)t.moved, (unsigned long)t.moves);
     printf("ok sim/chain %lu seeds, 0 violations\n", (unsigned long)seeds);
     return EXIT_SUCCESS;
 }

@@ -8,10 +8,12 @@
 
 #include "chunkserver/chain/chain.h"
 #include "common/base/prng.h"
+#include "common/ring/shard_table.h"
 
 enum {
     SERVERS_MAX = 5,
     SHARDS_MAX = 3,
+    SHARD_ROWS = 4,  /* a power of two */
     SLOTS = 3,       /* chunks per shard that exist at a time */
     GENERATIONS = 6, /* of each of them, one after the other */
     CHUNKS = SLOTS * GENERATIONS,
@@ -76,9 +78,8 @@ struct server {
     double clock_rate;
     int64_t clock_offset_ms;
     int64_t paused_until_ms, no_space_until_ms, slow_until_ms;
-    uint64_t table_seen, table_fetched;
-    struct chain_shard_view views[SHARDS_MAX]; /* as last given to the core */
-    uint64_t view_incarnation[SHARDS_MAX][SERVERS_MAX + 1];
+    uint64_t table_seen;
+    struct shard_table table; /* as last fetched */
     struct call calls[CALLS_MAX];
     unsigned call_count;
     struct result *results[RESULTS_MAX];
@@ -88,25 +89,11 @@ struct server {
     bool power_lost; /* since it was last in sync: unsynced data may be gone */
 };
 
-struct leader_slot {
-    unsigned server; /* 0.. */
-    uint8_t state;
-    int64_t since_ms;
-};
-struct leader_shard {
-    uint8_t copies;
-    uint64_t epoch, changed;
-    struct leader_slot slot[COPIES_MAX];
-};
-struct leader_target {
-    bool up;
-    uint64_t incarnation;
-    int64_t heard_ms;
-};
 struct leader {
-    uint64_t version;
-    struct leader_shard shard[SHARDS_MAX];
-    struct leader_target target[SERVERS_MAX];
+    uint64_t version; /* of the last command */
+    struct shard_table table;
+    uint8_t copies[SHARDS_MAX]; /* shard i is row i of the table with so many */
+    int64_t heard_ms[SERVERS_MAX], down_ms[SERVERS_MAX];
 };
 
 /* One version of a chunk, as every replica that has it must have it. */
@@ -136,12 +123,11 @@ struct client {
     uint8_t kind; /* enum chain_kind, or 0 = read */
     unsigned shard, chunk;
     uint32_t offset, length, flags;
-    bool told_table;
-    struct leader table;
     int floor;
     unsigned resets, reads_reset;
     unsigned attempts;
-    bool had_ack_floor; /* the chunk was acknowledged to exist when the op began */
+    struct chain_view seen[SHARDS_MAX]; /* its table, which may be old */
+    bool had_ack_floor;                 /* the chunk was acknowledged to exist when the op began */
 };
 
 struct message;
@@ -176,7 +162,7 @@ struct sim_event {
     int status;
     struct chain_work work;
     struct result result;
-    struct leader *table;
+    struct bytes answer; /* shard_table_r */
 };
 
 struct world {
@@ -196,7 +182,7 @@ struct world {
     unsigned generation[SHARDS_MAX][SLOTS];
     struct client clients[CLIENTS];
     bool faults;
-    uint64_t events_done, ops_done;
+    uint64_t events_done, ops_done, moves, moved;
     bool failed;
     bool trace;
 };
@@ -218,7 +204,7 @@ void server_message(struct world *w, struct sim_event *e);
 void server_client_request(struct world *w, struct sim_event *e);
 void server_reply(struct world *w, struct sim_event *e);
 void server_tick(struct world *w, unsigned i);
-void server_give_views(struct world *w, unsigned i, const struct leader *table);
+void server_take_table(struct world *w, unsigned i, struct slice answer);
 void connection_break(struct world *w, unsigned a, unsigned b);
 int64_t server_clock(const struct world *w, unsigned i);
 
@@ -233,6 +219,9 @@ bool content_equal(const struct content *a, const struct content *b);
 
 /* chain_sim_leader.c */
 void leader_init(struct world *w);
+void leader_release(struct world *w);
+struct chain_view leader_chain(const struct world *w, unsigned shard);
+const struct target *leader_target(const struct world *w, unsigned server);
 void leader_heartbeat(struct world *w, struct sim_event *e);
 void leader_check(struct world *w);
 void leader_report(struct world *w, const struct chain_work *report, unsigned from);

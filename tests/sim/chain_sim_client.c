@@ -48,15 +48,16 @@ void client_next(struct world *w, unsigned i)
 
 static unsigned pick_server(struct world *w, const struct client *c)
 {
-    const struct leader_shard *s = &w->leader.shard[c->shard];
-    unsigned insync[COPIES_MAX], count = 0;
-    unsigned any = (unsigned)prng_below(&w->prng, s->copies);
+    struct chain_view chain = c->seen[c->shard];
+    unsigned any = (unsigned)prng_below(&w->prng, chain.member_count);
     if (!c->kind && prng_chance(&w->prng, 150))
-        return s->slot[any].server; /* one that is not in sync must refuse (D2) */
-    for (unsigned k = 0; k < s->copies; k++)
-        if (s->slot[k].state == SLOT_INSYNC)
-            insync[count++] = s->slot[k].server;
-    return c->kind ? insync[0] : insync[prng_below(&w->prng, count)];
+        return chain.member[any] - 1; /* one that is not in sync, or leaves, must refuse (D2) */
+    if (c->kind)
+        return chain.member[0] - 1;
+    any = (unsigned)prng_below(&w->prng, chain.insync_count);
+    if (chain.member[any] == chain.leaving)
+        any = (any + 1) % chain.insync_count;
+    return chain.member[any] - 1;
 }
 
 void client_send(struct world *w, unsigned i)
@@ -72,6 +73,8 @@ void client_send(struct world *w, unsigned i)
         c->had_ack_floor = h->acked >= 0;
     }
     c->attempts++;
+    if (c->seen[c->shard].epoch == 0 || c->attempts > 1 || prng_chance(&w->prng, i % 2 ? 300 : 30))
+        c->seen[c->shard] = leader_chain(w, c->shard);
     c->attempt = ++w->next;
     struct sim_event *timeout = sim_schedule(w, ATTEMPT_MS, SIM_CLIENT_TIMEOUT);
     timeout->peer = i;
@@ -88,8 +91,8 @@ void client_send(struct world *w, unsigned i)
     e->attempt = c->attempt;
     e->work = (struct chain_work){.op_kind = (enum chain_kind)c->kind,
                                   .shard = c->shard,
-                                  .copies = w->leader.shard[c->shard].copies,
-                                  .epoch = w->leader.shard[c->shard].epoch,
+                                  .copies = w->leader.copies[c->shard],
+                                  .epoch = c->seen[c->shard].epoch,
                                   .chunk = sim_chunk_id(c->shard, c->chunk),
                                   .session = i + 1,
                                   .op = c->op,

@@ -1,220 +1,243 @@
-/* A perfect leader: the rules of data-path.md, one atomic step each. */
+/* A leader that never fails: the real shard table (common/ring), one command at a time. */
 #include "tests/sim/chain_sim.h"
 
-#include <string.h>
+#include <stdio.h>
+
+#include "common/base/check.h"
 
 #include "common/base/banned.h"
 
-enum { REPLACE_MS = 6000 };
+enum { REPLACE_MS = 6000, MOVE_CHANCE = 60, CANCEL_CHANCE = 5, MILLE = 1000 };
+
+/* ---- the table ---- */
+
+struct chain_view leader_chain(const struct world *w, unsigned shard)
+{
+    return shard_table_chain(&w->leader.table, w->leader.copies[shard], shard);
+}
+
+static const struct shard *shard_of(const struct world *w, unsigned shard)
+{
+    return shard_table_shard(&w->leader.table, w->leader.copies[shard], shard);
+}
+
+static void put_target(struct world *w, unsigned server, uint64_t incarnation)
+{
+    struct target t = {
+        .id = server + 1, .state = TARGET_UP, .incarnation = incarnation, .weight = 1000};
+    t.uuid.bytes[0] = (uint8_t)t.id;
+    (void)snprintf(t.name, sizeof t.name, "s%u", server);
+    (void)snprintf(t.host, sizeof t.host, "s%u", server);
+    CHECK(shard_table_put_target(&w->leader.table, &t) == 0);
+}
 
 void leader_init(struct world *w)
 {
     struct leader *l = &w->leader;
-    l->version = 1;
+    shard_table_init(&l->table, SHARD_ROWS);
+    l->version = l->table.version = 1;
+    for (unsigned i = 0; i < w->server_count; i++)
+        put_target(w, i, 0);
     for (unsigned i = 0; i < w->shard_count; i++) {
-        struct leader_shard *s = &l->shard[i];
-        s->copies = (uint8_t)prng_between(&w->prng, 1, w->server_count < 4 ? w->server_count : 4);
-        if (s->copies == 1 && prng_chance(&w->prng, 600))
-            s->copies = 2;
-        s->epoch = s->changed = 1;
+        struct shard s = {.epoch = 1, .changed_version = 1};
+        unsigned copies =
+            (unsigned)prng_between(&w->prng, 1, w->server_count < 4 ? w->server_count : 4);
+        if (copies == 1 && prng_chance(&w->prng, 600))
+            copies = 2;
         unsigned first = (unsigned)prng_below(&w->prng, w->server_count);
-        for (unsigned k = 0; k < s->copies; k++)
-            s->slot[k] = (struct leader_slot){(first + k) % w->server_count, SLOT_INSYNC, 0};
+        for (unsigned k = 0; k < copies; k++)
+            s.slot[k] = (struct slot){(first + k) % w->server_count + 1, SLOT_INSYNC};
+        l->copies[i] = (uint8_t)copies;
+        CHECK(shard_table_put_shard(&l->table, copies, i, &s) == 0);
     }
 }
 
-static void changed(struct world *w, unsigned shard)
+void leader_release(struct world *w)
 {
-    struct leader_shard *s = &w->leader.shard[shard];
-    s->epoch++;
-    s->changed = ++w->leader.version;
-    sim_trace(w, "leader: shard %u epoch %lu:", shard, (unsigned long)s->epoch);
-    for (unsigned k = 0; k < s->copies; k++)
-        sim_trace(w, "    server %u state %u", s->slot[k].server, s->slot[k].state);
-    oracle_insync_check(w, shard);
+    shard_table_release(&w->leader.table);
 }
 
-static struct leader_slot *slot_of(struct leader_shard *s, unsigned server)
+/* After a command: what it changed is looked at. */
+static void look(struct world *w)
 {
-    for (unsigned k = 0; k < s->copies; k++)
-        if (s->slot[k].server == server)
-            return &s->slot[k];
-    return NULL;
-}
-
-static unsigned insync_up(const struct world *w, const struct leader_shard *s)
-{
-    unsigned count = 0;
-    for (unsigned k = 0; k < s->copies; k++)
-        count += s->slot[k].state == SLOT_INSYNC && w->leader.target[s->slot[k].server].up;
-    return count;
+    struct err_text why = {{0}};
+    if (shard_table_check(&w->leader.table, &why) != 0)
+        sim_fail(w, "leader: %s", why.text);
+    for (unsigned i = 0; i < w->shard_count; i++) {
+        const struct shard *s = shard_of(w, i);
+        if (s->changed_version != w->leader.version)
+            continue;
+        sim_trace(w, "leader: shard %u epoch %lu:", i, (unsigned long)s->epoch);
+        for (unsigned k = 0; k < w->leader.copies[i]; k++)
+            sim_trace(w, "    server %u state %u", s->slot[k].target - 1, s->slot[k].state);
+        if (s->move.incoming)
+            sim_trace(w, "    server %u state %u for server %u", s->move.incoming - 1,
+                      s->move.state, s->move.outgoing - 1);
+        oracle_insync_check(w, i);
+    }
 }
 
 bool leader_is_insync(const struct world *w, unsigned shard, unsigned server)
 {
-    const struct leader_shard *s = &w->leader.shard[shard];
-    for (unsigned k = 0; k < s->copies; k++)
-        if (s->slot[k].server == server)
-            return s->slot[k].state == SLOT_INSYNC;
+    struct chain_view chain = leader_chain(w, shard);
+    for (unsigned i = 0; i < chain.insync_count; i++)
+        if (chain.member[i] == server + 1)
+            return true;
     return false;
 }
 
 bool leader_all_insync(const struct world *w)
 {
     for (unsigned i = 0; i < w->shard_count; i++)
-        for (unsigned k = 0; k < w->leader.shard[i].copies; k++)
-            if (w->leader.shard[i].slot[k].state != SLOT_INSYNC)
-                return false;
+        if (leader_chain(w, i).insync_count != w->leader.copies[i] || shard_of(w, i)->move.incoming)
+            return false;
     return true;
 }
 
-/* Leases that ran out together are judged together: the last in-sync copy is never given away. */
-static void apply_downs(struct world *w)
+const struct target *leader_target(const struct world *w, unsigned server)
 {
-    for (unsigned i = 0; i < w->shard_count; i++) {
-        struct leader_shard *s = &w->leader.shard[i];
-        bool keep = insync_up(w, s) == 0, any = false;
-        for (unsigned k = 0; k < s->copies; k++) {
-            struct leader_slot *slot = &s->slot[k];
-            if (w->leader.target[slot->server].up || slot->state == SLOT_OFFLINE ||
-                (slot->state == SLOT_INSYNC && keep))
-                continue;
-            slot->state = SLOT_OFFLINE;
-            slot->since_ms = w->now_ms;
-            any = true;
+    return shard_table_target(&w->leader.table, server + 1);
+}
+
+static bool is_up(const struct world *w, unsigned server)
+{
+    return leader_target(w, server)->state == TARGET_UP;
+}
+
+/* ---- time ---- */
+
+static void declare_offline(struct world *w)
+{
+    struct leader *l = &w->leader;
+    uint32_t ids[SERVERS_MAX];
+    uint64_t incarnations[SERVERS_MAX];
+    unsigned count = 0;
+    for (unsigned i = 0; i < w->server_count; i++)
+        if (is_up(w, i) && leader_target(w, i)->incarnation != 0 &&
+            w->now_ms - l->heard_ms[i] > LEASE_MS + LEASE_MARGIN_MS) {
+            sim_trace(w, "leader: lease of %u ran out", i);
+            l->down_ms[i] = w->now_ms;
+            ids[count] = i + 1;
+            incarnations[count++] = leader_target(w, i)->incarnation;
         }
-        if (any)
-            changed(w, i);
+    if (count == 0)
+        return;
+    shard_table_offline(&l->table, ++l->version, ids, incarnations, count);
+    look(w);
+}
+
+static unsigned any_server(struct world *w)
+{
+    return (unsigned)prng_below(&w->prng, w->server_count);
+}
+
+static void replace_lost(struct world *w, unsigned shard)
+{
+    const struct shard *s = shard_of(w, shard);
+    unsigned copies = w->leader.copies[shard];
+    for (unsigned k = 0; k < copies; k++) {
+        unsigned server = s->slot[k].target - 1;
+        if (s->slot[k].state != SLOT_OFFLINE || w->now_ms - w->leader.down_ms[server] <= REPLACE_MS)
+            continue;
+        for (unsigned i = 0; i < w->server_count; i++)
+            if (shard_table_replace(&w->leader.table, ++w->leader.version, copies, shard, s->epoch,
+                                    server + 1, i + 1)) {
+                look(w);
+                return;
+            }
     }
 }
 
-static bool replace_one(struct world *w, struct leader_shard *s, struct leader_slot *slot)
+/* A drain, a new weight: slots move between servers that are well. */
+static void move_some(struct world *w, unsigned shard)
 {
-    for (unsigned i = 0; i < w->server_count; i++) {
-        if (!w->leader.target[i].up || slot_of(s, i))
-            continue;
-        slot->server = i;
-        slot->state = SLOT_SYNCING;
-        return true;
+    struct leader *l = &w->leader;
+    unsigned copies = l->copies[shard];
+    const struct shard *s = shard_of(w, shard);
+    uint32_t from = s->slot[prng_below(&w->prng, copies)].target;
+    if (prng_below(&w->prng, MILLE) < MOVE_CHANCE &&
+        shard_table_move(&l->table, ++l->version, copies, shard, s->epoch, from,
+                         any_server(w) + 1)) {
+        w->moves++;
+        look(w);
+    } else if (prng_below(&w->prng, MILLE) < CANCEL_CHANCE &&
+               shard_table_move_cancel(&l->table, ++l->version, copies, shard, s->epoch)) {
+        look(w);
     }
-    return false;
 }
 
 void leader_check(struct world *w)
 {
-    struct leader *l = &w->leader;
-    bool any = false;
-    for (unsigned i = 0; i < w->server_count; i++)
-        if (l->target[i].up && w->now_ms - l->target[i].heard_ms > LEASE_MS + LEASE_MARGIN_MS) {
-            l->target[i].up = false;
-            any = true;
-            sim_trace(w, "leader: lease of %u ran out", i);
-        }
-    if (any)
-        apply_downs(w);
-    for (unsigned i = 0; i < w->shard_count; i++)
-        for (unsigned k = 0; k < l->shard[i].copies; k++) {
-            struct leader_slot *slot = &l->shard[i].slot[k];
-            if (slot->state == SLOT_OFFLINE && w->now_ms - slot->since_ms > REPLACE_MS &&
-                insync_up(w, &l->shard[i]) && replace_one(w, &l->shard[i], slot))
-                changed(w, i);
-        }
+    declare_offline(w);
+    for (unsigned i = 0; i < w->shard_count; i++) {
+        replace_lost(w, i);
+        if (w->faults)
+            move_some(w, i);
+    }
 }
 
-static void register_in(struct world *w, unsigned shard, unsigned server, bool new_process)
+/* ---- what servers say ---- */
+
+static bool is_authority(const struct world *w, unsigned shard, unsigned server)
 {
-    struct leader_shard *s = &w->leader.shard[shard];
-    struct leader_slot *slot = slot_of(s, server);
-    if (!slot)
-        return;
-    if (slot->state == SLOT_INSYNC) {
-        /* None of the in-sync ones is up: the first one to return is the authority. */
-        for (unsigned k = 0; k < s->copies; k++)
-            if (s->slot[k].state == SLOT_INSYNC && s->slot[k].server != server) {
-                s->slot[k].state = SLOT_OFFLINE;
-                s->slot[k].since_ms = w->now_ms;
-            }
-        if (new_process)
-            oracle_authority(w, shard, server);
-    } else {
-        slot->state = SLOT_SYNCING;
-#ifdef PLANT_D19
-        if (insync_up(w, s) == 0) {
-            for (unsigned k = 0; k < s->copies; k++)
-                if (s->slot[k].state == SLOT_INSYNC)
-                    s->slot[k].state = SLOT_OFFLINE;
-            slot->state = SLOT_INSYNC;
-        }
-#endif
+    struct chain_view chain = leader_chain(w, shard);
+    bool is_member = false;
+    for (unsigned i = 0; i < chain.insync_count; i++) {
+        if (chain.member[i] != server + 1 && is_up(w, chain.member[i] - 1))
+            return false;
+        is_member = is_member || chain.member[i] == server + 1;
     }
-    changed(w, shard);
+    return is_member;
 }
 
 static void leader_register(struct world *w, unsigned server, uint64_t incarnation)
 {
-    struct leader_target *t = &w->leader.target[server];
-    bool new_process = t->incarnation != incarnation;
-    if (t->up) {
-        t->up = false;
-        apply_downs(w);
-    }
-    t->incarnation = incarnation;
-    w->leader.version++;
+    const struct target *t = leader_target(w, server);
+    uint32_t id;
+    char name[TARGET_TEXT_MAX];
+    (void)snprintf(name, sizeof name, "s%u", server);
+    struct target_registration r = {.uuid = t->uuid,
+                                    .incarnation = incarnation,
+                                    .name = slice_str(name),
+                                    .host = slice_str(name),
+                                    .weight = t->weight};
     sim_trace(w, "leader: server %u registers, incarnation %lu", server,
               (unsigned long)incarnation);
     for (unsigned i = 0; i < w->shard_count; i++)
-        register_in(w, i, server, new_process);
-    t->up = true;
+        if (t->incarnation != incarnation && is_authority(w, i, server))
+            oracle_authority(w, i, server);
+    CHECK(shard_table_register(&w->leader.table, ++w->leader.version, &r, &id) == 0);
+    look(w);
     if (w->servers[server].alive && w->servers[server].incarnation == incarnation)
         w->servers[server].power_lost = false;
 }
 
 void leader_heartbeat(struct world *w, struct sim_event *e)
 {
-    struct leader_target *t = &w->leader.target[e->server];
+    const struct target *t = leader_target(w, e->server);
     if (e->incarnation < t->incarnation)
         return;
-    if (t->incarnation == 0) { /* forming */
-        t->incarnation = e->incarnation;
-        t->up = true;
-    } else if (t->incarnation != e->incarnation || !t->up)
+    if (t->incarnation == 0) /* forming */
+        put_target(w, e->server, e->incarnation);
+    else if (t->incarnation != e->incarnation || t->state != TARGET_UP)
         leader_register(w, e->server, e->incarnation);
-    t->heard_ms = w->now_ms;
+    w->leader.heard_ms[e->server] = w->now_ms;
 }
 
 void leader_report(struct world *w, const struct chain_work *report, unsigned from)
 {
-    struct leader_shard *s = &w->leader.shard[report->shard];
-    struct leader_slot *slot = slot_of(s, report->target - 1);
-    struct leader_slot *reporter = slot_of(s, from);
-    if (!slot || !reporter || report->epoch != s->epoch || reporter->state != SLOT_INSYNC ||
-        !w->leader.target[from].up)
+    struct msg_shard_report m = {.copies = report->copies,
+                                 .shard = report->shard,
+                                 .epoch = report->epoch,
+                                 .target = report->target,
+                                 .kind = (uint8_t)report->report,
+                                 .reporter = from + 1};
+    if (!is_up(w, from))
         return;
     sim_trace(w, "leader: %u reports %u of shard %u: %d", from, report->target - 1, report->shard,
               report->report);
-    if (report->report == REPORT_SYNCED) {
-        if (slot->state != SLOT_SYNCING || !w->leader.target[slot->server].up)
-            return;
-        struct leader_slot promoted = *slot;
-        unsigned at = (unsigned)(slot - s->slot), last = at;
-        promoted.state = SLOT_INSYNC;
-        for (unsigned k = 0; k < s->copies; k++)
-            if (s->slot[k].state == SLOT_INSYNC)
-                last = k;
-        /* It joins at the tail: it has not seen what its predecessors have under way. */
-        if (last > at)
-            memmove(&s->slot[at], &s->slot[at + 1], (last - at) * sizeof s->slot[0]);
-        s->slot[last > at ? last : at] = promoted;
-    } else {
-        unsigned others =
-            insync_up(w, s) - (slot->state == SLOT_INSYNC && w->leader.target[slot->server].up);
-        /* Both kinds of leaders must do. */
-        if (slot->state == SLOT_SYNCING && w->seed % 2)
-            return;
-        if (slot->state == SLOT_OFFLINE || (slot->state == SLOT_INSYNC && others == 0))
-            return;
-        slot->state = w->leader.target[slot->server].up ? SLOT_SYNCING : SLOT_OFFLINE;
-        slot->since_ms = w->now_ms;
-    }
-    changed(w, report->shard);
+    if (!shard_table_report(&w->leader.table, ++w->leader.version, &m))
+        return;
+    w->moved += m.kind == REPORT_LEFT;
+    look(w);
 }

@@ -68,12 +68,10 @@ void oracle_changed(struct world *w, unsigned server, const struct chain_work *w
  * acknowledged, may be gone. */
 void oracle_refused(struct world *w, unsigned server, const struct chain_work *work)
 {
-    const struct chain_shard_view *view = &w->servers[server].views[work->shard];
+    struct chain_view chain =
+        shard_table_chain(&w->servers[server].table, w->leader.copies[work->shard], work->shard);
     struct history *h = history_of(w, work->shard, sim_chunk_number(&work->chunk));
-    unsigned insync = 0;
-    for (unsigned i = 0; i < view->member_count; i++)
-        insync += view->members[i].state == SLOT_INSYNC;
-    if (insync > 1 || view->members[0].target != server + 1)
+    if (chain.insync_count != 1 || chain.member[0] != server + 1)
         return;
     h->read_floor = h->acked;
     h->reads_reset++;
@@ -156,7 +154,7 @@ static void chunk_check(struct world *w, unsigned shard, unsigned chunk)
     for (unsigned i = 0; i < w->server_count; i++) {
         struct server *server = &w->servers[i];
         if (!server->alive || !leader_is_insync(w, shard, i) ||
-            w->leader.target[i].incarnation != server->incarnation)
+            leader_target(w, i)->incarnation != server->incarnation)
             continue;
         const char *fault = member_fault(w, h, shard, chunk, i);
         if (fault)

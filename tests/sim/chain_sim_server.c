@@ -1,6 +1,8 @@
 /* A simulated chunkserver: drives the real core, carries out its work, keeps connections. */
 #include "tests/sim/chain_sim.h"
 
+#include "chunkserver/views.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -39,9 +41,10 @@ void server_start(struct world *w, unsigned i)
     options.resync_redo_max = (uint32_t)prng_between(&w->prng, 4, 40);
     options.resync_jobs_max = (uint32_t)prng_between(&w->prng, 1, 3);
     s->chain = chain_create(&options);
-    s->table_seen = s->table_fetched = 0;
+    s->table_seen = 0;
+    shard_table_release(&s->table);
+    shard_table_init(&s->table, 0);
     s->call_count = s->request_count = 0;
-    memset(s->views, 0, sizeof s->views);
     for (unsigned k = 0; k < 2; k++) {
         struct sim_event *e = sim_schedule(w, 1, k ? SIM_HEARTBEAT : SIM_TICK);
         e->server = i;
@@ -402,10 +405,11 @@ void server_tick(struct world *w, unsigned i)
             connection_break(w, i, s->calls[k].to);
             break;
         }
-    if (s->table_fetched < s->table_seen && !w->cut[i][SERVERS_MAX]) {
+    if (s->table.version < s->table_seen && !w->cut[i][SERVERS_MAX]) {
         struct sim_event *e = sim_schedule(w, sim_delay(w, 2), SIM_TABLE_AT);
         e->server = i;
         e->incarnation = s->incarnation;
+        e->id = s->table.version;
     }
     if (prng_chance(&w->prng, 5)) { /* background flush */
         unsigned shard = (unsigned)prng_below(&w->prng, w->shard_count);
@@ -414,54 +418,23 @@ void server_tick(struct world *w, unsigned i)
     }
 }
 
-/* As the daemon does: a member of the view before that lost INSYNC while its process may still
- * have a lease asks for a fence. */
-static uint32_t fence_of(const struct server *s, const struct leader *table, unsigned shard)
-{
-    const struct chain_shard_view *old = &s->views[shard];
-    const struct leader_shard *now = &table->shard[shard];
-    for (unsigned m = 0; m < old->member_count; m++) {
-        unsigned server = old->members[m].target - 1;
-        bool still = false;
-        for (unsigned k = 0; k < now->copies; k++)
-            still = still || (now->slot[k].server == server && now->slot[k].state == SLOT_INSYNC);
-        if (!still && old->members[m].state == SLOT_INSYNC && table->target[server].up &&
-            table->target[server].incarnation == s->view_incarnation[shard][server])
-            return FENCE_MS;
-    }
-    return 0;
-}
-
-void server_give_views(struct world *w, unsigned i, const struct leader *table)
+/* As the daemon does (table_take). */
+void server_take_table(struct world *w, unsigned i, struct slice answer)
 {
     struct server *s = &w->servers[i];
-    if (table->target[i].incarnation != s->incarnation)
-        return;
-    s->table_fetched = table->version;
+    struct msg_shard_table_r m;
+    struct view_before before[SHARDS_MAX];
+    CHECK(decode_shard_table_r(answer, WIRE_VERSION, &m) == 0);
+    for (unsigned shard = 0; shard < w->shard_count; shard++)
+        view_remember(&s->table, w->leader.copies[shard], shard, &before[shard]);
+    CHECK(shard_table_update(&s->table, &m) == 0);
     if (s->table_seen == UINT64_MAX)
-        s->table_seen = table->version;
+        s->table_seen = s->table.version;
     for (unsigned shard = 0; shard < w->shard_count; shard++) {
-        const struct leader_shard *l = &table->shard[shard];
-        struct chain_shard_view view = {.copies = l->copies,
-                                        .shard = shard,
-                                        .epoch = l->epoch,
-                                        .min_copies = 1,
-                                        .incarnation = table->target[i].incarnation};
-        bool member = s->views[shard].epoch != 0;
-        for (unsigned state = SLOT_INSYNC; state >= SLOT_SYNCING; state--)
-            for (unsigned k = 0; k < l->copies; k++)
-                if (l->slot[k].state == state) {
-                    view.members[view.member_count++] =
-                        (struct chain_member){l->slot[k].server + 1, (uint8_t)state};
-                    member = member || l->slot[k].server == i;
-                }
-        if (!member || l->epoch <= s->views[shard].epoch)
-            continue;
-        view.fence_ms = fence_of(s, table, shard);
-        s->views[shard] = view;
-        for (unsigned k = 0; k < w->server_count; k++)
-            s->view_incarnation[shard][k] = table->target[k].incarnation;
-        struct chain_event event = {.kind = CHAIN_EVENT_VIEW, .u.view = view};
-        server_event(w, i, &event);
+        struct chain_event event = {.kind = CHAIN_EVENT_VIEW};
+        const struct shard *now = shard_table_shard(&s->table, w->leader.copies[shard], shard);
+        if (now && now->epoch != before[shard].shard.epoch &&
+            view_make(&s->table, i + 1, &before[shard], FENCE_MS, &event.u.view))
+            server_event(w, i, &event);
     }
 }

@@ -28,6 +28,7 @@ tests_sim_sim_chain_SOURCES = \
     tests/sim/chain_sim_leader.c \
     tests/sim/chain_sim_oracle.c \
     tests/sim/chain_sim_server.c \
-    tests/sim/chain_sim_store.c
+    tests/sim/chain_sim_store.c \
+    chunkserver/views.c
 tests_sim_sim_chain_LDADD = $(CHAIN_LIBS)
 EXTRA_DIST += tests/sim/chain_plants.sh

@@ -117,9 +117,48 @@ static void others_give_none(void)
     shard_table_release(&table);
 }
 
+static bool reported(uint8_t kind, uint32_t target, uint32_t reporter)
+{
+    struct msg_shard_report report = {.copies = 2,
+                                      .epoch = shard_table_shard(&table, 2, 0)->epoch,
+                                      .target = target,
+                                      .kind = kind,
+                                      .reporter = reporter};
+    return shard_table_report(&table, table.version + 1, &report);
+}
+
+/* D12: one that left by its own word needs no fence; without it, and for an incoming one that was
+ * in sync already, there is one. */
+static void leaving_needs_a_word(void)
+{
+    for (unsigned way = 0; way < 3; way++) {
+        struct view_before before;
+        struct chain_shard_view v;
+        make(2);
+        uint32_t head = member(2, 0), second = member(2, 1), third = 6 - head - second;
+        CU_ASSERT_TRUE(shard_table_move(&table, table.version + 1, 2, 0, 1, head, third));
+        view_remember(&table, 2, 0, &before);
+        CU_ASSERT_TRUE(reported(REPORT_SYNCED, third, second));
+        CU_ASSERT_TRUE(view_make(&table, second, &before, 700, &v));
+        CU_ASSERT_TRUE(v.fence_ms == 0 && v.member_count == 3);
+        CU_ASSERT_TRUE(v.members[0].target == head && v.members[0].state == SLOT_LEAVING);
+        CU_ASSERT_TRUE(v.members[2].target == third && v.members[2].state == SLOT_INSYNC);
+        view_remember(&table, 2, 0, &before);
+        if (way == 0)
+            CU_ASSERT_TRUE(reported(REPORT_LEFT, head, head))
+        else
+            CU_ASSERT_TRUE(reported(REPORT_OUT_OF_SYNC, way == 1 ? head : third, second));
+        CU_ASSERT_TRUE(view_make(&table, second, &before, 700, &v));
+        CU_ASSERT_EQUAL(v.fence_ms, way == 0 ? 0 : 700);
+        CU_ASSERT_TRUE(view_make(&table, head, &before, 700, &v)); /* the last one it gets */
+        shard_table_release(&table);
+    }
+}
+
 #define TESTS(T)                  \
     T(first_view)                 \
     T(fence_only_for_the_living)  \
+    T(leaving_needs_a_word)       \
     T(no_fence_for_a_new_process) \
     T(others_give_none)
 CU_TestInfo view_tests[] = {

@@ -95,6 +95,25 @@ bool fixture_replace(struct fixture *f, unsigned copies, uint32_t shard, uint32_
                                fixture_epoch(f, copies, shard), old_target, new_target);
 }
 
+bool fixture_left(struct fixture *f, unsigned copies, uint32_t shard, uint32_t target)
+{
+    return fixture_report(f, copies, shard, fixture_epoch(f, copies, shard), target, REPORT_LEFT,
+                          target);
+}
+
+bool fixture_move(struct fixture *f, unsigned copies, uint32_t shard, uint32_t outgoing,
+                  uint32_t incoming)
+{
+    return shard_table_move(&f->table, ++f->version, copies, shard, fixture_epoch(f, copies, shard),
+                            outgoing, incoming);
+}
+
+bool fixture_move_cancel(struct fixture *f, unsigned copies, uint32_t shard)
+{
+    return shard_table_move_cancel(&f->table, ++f->version, copies, shard,
+                                   fixture_epoch(f, copies, shard));
+}
+
 uint64_t fixture_epoch(const struct fixture *f, unsigned copies, uint32_t shard)
 {
     return shard_table_shard(&f->table, copies, shard)->epoch;
@@ -102,13 +121,18 @@ uint64_t fixture_epoch(const struct fixture *f, unsigned copies, uint32_t shard)
 
 const char *fixture_slots(const struct fixture *f, unsigned copies, uint32_t shard)
 {
-    static char text[COPIES_MAX * 12];
+    static char text[(COPIES_MAX + 1) * 24];
     const struct shard *s = shard_table_shard(&f->table, copies, shard);
     size_t used = 0;
     text[0] = 0;
     for (unsigned i = 0; i < copies; i++)
         used += (size_t)snprintf(text + used, sizeof text - used, "%s%u%c", i ? " " : "",
-                                 s->slot[i].target, "OSI"[s->slot[i].state]);
+                                 s->slot[i].target, "OSIL"[s->slot[i].state]);
+    if (s->move.incoming)
+        (void)snprintf(text + used, sizeof text - used, " +%u%c for %u", s->move.incoming,
+                       "OSI"[s->move.state], s -> move.outgoing);
+    else if (s->move.outgoing)
+        (void)snprintf(text + used, sizeof text - used, " -%u", s->move.outgoing);
     return text;
 }
 
@@ -147,7 +171,8 @@ bool fixture_equal(const struct shard_table *a, const struct shard_table *b)
         equal = !a->shards[copies] == !b->shards[copies];
         for (uint32_t i = 0; equal && a->shards[copies] && i < a->shard_count; i++) {
             const struct shard *x = &a->shards[copies][i], *y = &b->shards[copies][i];
-            equal = x->epoch == y->epoch;
+            equal = x->epoch == y->epoch && x->move.incoming == y->move.incoming &&
+                    x->move.outgoing == y->move.outgoing && x->move.state == y->move.state;
             for (unsigned slot = 0; equal && slot < copies; slot++)
                 equal = x->slot[slot].target == y->slot[slot].target &&
                         x->slot[slot].state == y->slot[slot].state;

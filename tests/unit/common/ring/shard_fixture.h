@@ -5,7 +5,7 @@
 #include "common/ring/shard_table.h"
 #include "tests/lib/tap.h"
 
-extern CU_SuiteInfo suite_ring, suite_rules, suite_codec, suite_oracle;
+extern CU_SuiteInfo suite_ring, suite_rules, suite_codec, suite_move, suite_oracle;
 
 struct fixture {
     struct shard_table table;
@@ -30,8 +30,13 @@ bool fixture_out_of_sync(struct fixture *f, unsigned copies, uint32_t shard, uin
                          uint32_t reporter);
 bool fixture_replace(struct fixture *f, unsigned copies, uint32_t shard, uint32_t old_target,
                      uint32_t new_target);
+bool fixture_left(struct fixture *f, unsigned copies, uint32_t shard, uint32_t target);
+bool fixture_move(struct fixture *f, unsigned copies, uint32_t shard, uint32_t outgoing,
+                  uint32_t incoming);
+bool fixture_move_cancel(struct fixture *f, unsigned copies, uint32_t shard);
 
-/* "1I 2O 3S" in slot order: target id and the state's letter. */
+/* "1I 2O 3S" in slot order: target id and the state's letter. Then " +4S for 1" for a move, " -1"
+ * for one that has left. */
 const char *fixture_slots(const struct fixture *f, unsigned copies, uint32_t shard);
 uint64_t fixture_epoch(const struct fixture *f, unsigned copies, uint32_t shard);
 /* Puts the chain in a known order: targets 1..copies, all in sync. */

@@ -62,25 +62,25 @@ static uint32_t any_target(struct world *w)
 
 /* ---- the data path ---- */
 
-/* Every in-sync member stores it, and everyone that its source has reported complete. */
+/* Every in-sync member stores it, a leaving one, too, and everyone that its source has reported
+ * complete. */
 static void write_shard(struct world *w, uint32_t shard, bool sync)
 {
-    const struct shard *s = shard_of(w, shard);
-    bool takes[COPIES_MAX] = {0};
-    for (unsigned i = 0; i < w->copies; i++) {
-        const struct slot *slot = &s->slot[i];
-        const struct content *c = &w->content[shard][slot->target];
-        bool reported = slot->state == SLOT_SYNCING && c->complete_epoch == s->epoch;
-        takes[i] = slot->state == SLOT_INSYNC || reported;
+    struct chain_view chain = shard_table_chain(&w->f.table, w->copies, shard);
+    bool takes[CHAIN_VIEW_MAX] = {0};
+    for (unsigned i = 0; i < chain.member_count; i++) {
+        const struct content *c = &w->content[shard][chain.member[i]];
+        bool reported = i >= chain.insync_count && c->complete_epoch == chain.epoch;
+        takes[i] = i < chain.insync_count || reported;
         if (!takes[i])
             continue;
-        if (!has_lease(w, slot->target) ||
-            (reported && c->complete_incarnation != w->process[slot->target].incarnation))
+        if (!has_lease(w, chain.member[i]) ||
+            (reported && c->complete_incarnation != w->process[chain.member[i]].incarnation))
             return; /* no acknowledgement until the chain has changed */
     }
     w->acknowledged[shard]++;
-    for (unsigned i = 0; i < w->copies; i++) {
-        struct content *c = &w->content[shard][s->slot[i].target];
+    for (unsigned i = 0; i < chain.member_count; i++) {
+        struct content *c = &w->content[shard][chain.member[i]];
         if (takes[i])
             c->in_memory = w->acknowledged[shard];
         if (takes[i] && sync)
@@ -92,20 +92,20 @@ static void write_shard(struct world *w, uint32_t shard, bool sync)
 
 static void resync_shard(struct world *w, uint32_t shard)
 {
-    const struct shard *s = shard_of(w, shard);
     struct chain_view chain = shard_table_chain(&w->f.table, w->copies, shard);
     uint32_t source = chain.member[chain.insync_count - 1];
     if (chain.member_count == chain.insync_count || !has_lease(w, source))
         return;
-    uint32_t target = chain.member[chain.insync_count];
+    uint32_t target =
+        chain.member[prng_between(&w->random, chain.insync_count, chain.member_count - 1)];
     if (!has_lease(w, target))
         return;
     struct content *to = &w->content[shard][target];
     to->in_memory = to->on_disk = w->content[shard][source].in_memory;
-    to->complete_epoch = s->epoch;
+    to->complete_epoch = chain.epoch;
     to->complete_incarnation = w->process[target].incarnation;
     w->reports[w->report_count++ % REPORTS_MAX] =
-        (struct old_report){shard, target, source, s->epoch};
+        (struct old_report){shard, target, source, chain.epoch};
 }
 
 static void crash(struct world *w, uint32_t id)
@@ -124,19 +124,19 @@ static void register_target(struct world *w, uint32_t id)
     bool witness[SHARDS] = {0};
     if (!w->process[id].alive)
         return;
-    for (uint32_t shard = 0; shard < SHARDS; shard++)
-        for (unsigned i = 0; i < w->copies; i++) {
-            const struct slot *slot = &shard_of(w, shard)->slot[i];
-            witness[shard] = witness[shard] || (slot->state == SLOT_INSYNC && slot->target != id &&
-                                                has_lease(w, slot->target));
-        }
+    for (uint32_t shard = 0; shard < SHARDS; shard++) {
+        struct chain_view chain = shard_table_chain(&w->f.table, w->copies, shard);
+        for (unsigned i = 0; i < chain.insync_count; i++)
+            witness[shard] =
+                witness[shard] || (chain.member[i] != id && has_lease(w, chain.member[i]));
+    }
     CU_ASSERT_EQUAL(fixture_register(&w->f, id, w->process[id].incarnation), 0);
-    for (uint32_t shard = 0; shard < SHARDS; shard++)
-        for (unsigned i = 0; i < w->copies; i++) {
-            const struct slot *slot = &shard_of(w, shard)->slot[i];
-            if (slot->target == id && slot->state == SLOT_INSYNC && !witness[shard])
+    for (uint32_t shard = 0; shard < SHARDS; shard++) {
+        struct chain_view chain = shard_table_chain(&w->f.table, w->copies, shard);
+        for (unsigned i = 0; i < chain.insync_count; i++)
+            if (chain.member[i] == id && !witness[shard])
                 w->acknowledged[shard] = w->content[shard][id].in_memory;
-        }
+    }
 }
 
 static void offline_targets(struct world *w)
@@ -159,10 +159,20 @@ static void report(struct world *w)
     fixture_report(&w->f, w->copies, r->shard, r->epoch, r->target, REPORT_SYNCED, r->reporter);
 }
 
+/* A leaving target says so when it knows of the epoch; its report may come late. */
+static void leave(struct world *w, uint32_t shard)
+{
+    struct chain_view chain = shard_table_chain(&w->f.table, w->copies, shard);
+    if (chain.leaving && has_lease(w, chain.leaving))
+        fixture_report(&w->f, w->copies, shard,
+                       chain.epoch - (prng_chance(&w->random, 200) ? 1 : 0), chain.leaving,
+                       REPORT_LEFT, chain.leaving);
+}
+
 static void step(struct world *w)
 {
     uint32_t shard = (uint32_t)prng_below(&w->random, SHARDS), id = any_target(w);
-    switch (prng_below(&w->random, 12)) {
+    switch (prng_below(&w->random, 15)) {
     case 0:
         crash(w, id);
         break;
@@ -195,6 +205,16 @@ static void step(struct world *w)
     case 9:
         fixture_replace(&w->f, w->copies, shard, id, any_target(w));
         break;
+    case 10:
+        fixture_move(&w->f, w->copies, shard, id, any_target(w));
+        break;
+    case 11:
+        leave(w, shard);
+        break;
+    case 12:
+        if (prng_chance(&w->random, 200))
+            fixture_move_cancel(&w->f, w->copies, shard);
+        break;
     default:
         write_shard(w, shard, prng_chance(&w->random, 500));
     }
@@ -205,13 +225,11 @@ static void step(struct world *w)
 static const char *verdict(const struct world *w)
 {
     for (uint32_t shard = 0; shard < SHARDS; shard++) {
-        const struct shard *s = shard_of(w, shard);
+        struct chain_view chain = shard_table_chain(&w->f.table, w->copies, shard);
         bool durable = false;
-        for (unsigned i = 0; i < w->copies; i++) {
-            const struct content *c = &w->content[shard][s->slot[i].target];
-            if (s->slot[i].state != SLOT_INSYNC)
-                continue;
-            if (has_lease(w, s->slot[i].target) && c->in_memory < w->acknowledged[shard])
+        for (unsigned i = 0; i < chain.insync_count; i++) {
+            const struct content *c = &w->content[shard][chain.member[i]];
+            if (has_lease(w, chain.member[i]) && c->in_memory < w->acknowledged[shard])
                 return "a stale copy serves";
             if (c->on_disk < w->fsynced[shard])
                 return "an in-sync copy lacks fsynced writes";
@@ -244,12 +262,15 @@ static const char *heal(struct world *w)
         register_target(w, id);
     }
     for (uint32_t shard = 0; shard < SHARDS; shard++) {
-        for (unsigned i = 0; i < w->copies; i++) {
+        for (unsigned i = 0; i < 2 * CHAIN_VIEW_MAX; i++) {
             resync_shard(w, shard);
             const struct old_report *r =
                 &w->reports[(w->report_count + REPORTS_MAX - 1) % REPORTS_MAX];
             fixture_report(&w->f, w->copies, r->shard, r->epoch, r->target, REPORT_SYNCED,
                            r->reporter);
+            uint32_t leaving = shard_table_chain(&w->f.table, w->copies, shard).leaving;
+            if (leaving)
+                fixture_left(&w->f, w->copies, shard, leaving);
         }
         if (shard_table_chain(&w->f.table, w->copies, shard).insync_count != w->copies)
             return "a shard does not heal";

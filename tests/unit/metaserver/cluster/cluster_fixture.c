@@ -73,11 +73,18 @@ void leader_apply(struct leader *l)
         shard_table_offline(table, ++l->f.version, ids, incarnations, plan->offline_count);
     if (plan->form_copies)
         CU_ASSERT_EQUAL(shard_table_form(table, ++l->f.version, plan->form_copies), 0);
-    for (unsigned i = 0; i < plan->replacement_count; i++) {
-        const struct rec_slot_change *r = &plan->replacements[i];
-        CU_ASSERT_TRUE(shard_table_replace(table, ++l->f.version, r->copies, r->shard, r->epoch,
-                                           r->old_target, r->new_target));
-    }
+    for (unsigned i = 0; i < plan->replacement_count; i++)
+        CU_ASSERT_TRUE(shard_table_change(table, ++l->f.version, &plan->replacements[i]));
+}
+
+void leader_finish(struct leader *l, unsigned copies, uint32_t shard)
+{
+    struct chain_view chain = shard_table_chain(&l->f.table, copies, shard);
+    if (chain.member_count > chain.insync_count)
+        fixture_synced(&l->f, copies, shard, chain.member[chain.insync_count],
+                       chain.member[chain.insync_count - 1]);
+    if (chain.leaving)
+        fixture_left(&l->f, copies, shard, chain.leaving);
 }
 
 bool leader_gives_up(const struct leader *l, uint32_t target)

@@ -6,7 +6,7 @@
 #include "metaserver/cluster/summary.h"
 #include "tests/unit/common/ring/shard_fixture.h"
 
-extern CU_SuiteInfo suite_plan, suite_life;
+extern CU_SuiteInfo suite_plan, suite_drain, suite_life;
 
 enum { LEADER_TARGETS_MAX = 32 };
 
@@ -28,6 +28,8 @@ void leader_pass(struct leader *l, uint64_t ms, const uint32_t *silent);
 void leader_plan(struct leader *l);
 /* Carries the plan out, as the state machine does. */
 void leader_apply(struct leader *l);
+/* The next resync or leave of the shard ends well. */
+void leader_finish(struct leader *l, unsigned copies, uint32_t shard);
 bool leader_gives_up(const struct leader *l, uint32_t target); /* the plan declares it dead */
 
 #endif

@@ -39,6 +39,8 @@ static void finish_resyncs(struct life *w, unsigned per_mille)
         if (chain.member_count > chain.insync_count && prng_chance(&w->random, per_mille) &&
             w->alive[source] && w->alive[chain.member[chain.insync_count]])
             fixture_synced(&w->l.f, w->copies, shard, chain.member[chain.insync_count], source);
+        if (chain.leaving && w->alive[chain.leaving] && prng_chance(&w->random, 2 * per_mille))
+            fixture_left(&w->l.f, w->copies, shard, chain.leaving);
     }
 }
 
@@ -51,11 +53,19 @@ static const char *judge_plan(const struct life *w)
         if (w->lease_end_ms[plan->offline[i].target] > w->l.now_ms)
             return "a target with a lease is given up";
     for (unsigned i = 0; i < plan->replacement_count; i++)
-        if (++receives[plan->replacements[i].new_target] > w->l.options.receptions_max)
+        if (plan->replacements[i].new_target != 0 &&
+            ++receives[plan->replacements[i].new_target] > w->l.options.receptions_max)
             return "a target receives too much at once";
     if (plan->storm && plan->replacement_count > 0)
         return "data moves in a storm";
     return NULL;
+}
+
+static void drain(struct life *w, uint32_t id, bool is_drained)
+{
+    CU_ASSERT_EQUAL(shard_table_set_admin(&w->l.f.table, ++w->l.f.version, id,
+                                          is_drained ? TARGET_DRAINING : TARGET_ACTIVE),
+                    0);
 }
 
 static void mishap(struct life *w)
@@ -66,6 +76,8 @@ static void mishap(struct life *w)
         for (unsigned i = 0; i < LEADER_TARGETS_MAX; i++)
             w->l.views[i].heard = false;
     }
+    if (prng_chance(&w->random, 30))
+        drain(w, id, prng_chance(&w->random, 500));
     if (w->alive[id] ? prng_chance(&w->random, 60) : prng_chance(&w->random, 200)) {
         w->alive[id] = !w->alive[id];
         w->incarnation[id] += w->alive[id];
@@ -111,6 +123,7 @@ static const char *run(uint64_t seed)
     for (uint32_t id = 1; id <= w.targets; id++) {
         w.incarnation[id] += !w.alive[id];
         w.alive[id] = true;
+        drain(&w, id, false);
     }
     for (unsigned i = 0; i < 400 && !wrong && (i < 10 || !is_whole(&w)); i++)
         wrong = step(&w);
@@ -122,6 +135,12 @@ static const char *run(uint64_t seed)
         wrong = step(&w);
     if (!wrong && !is_whole(&w))
         wrong = "not whole although there is a spare target";
+    /* Without a spare one a drain ends all the same, as long as there are enough for the copies. */
+    drain(&w, 2, true);
+    for (unsigned i = 0; i < 800 && !wrong; i++)
+        wrong = step(&w);
+    if (!wrong && (!is_whole(&w) || cluster_count_slots(&w.l.f.table, 2).slots > 0))
+        wrong = "a drain does not end";
     if (wrong)
         printf("# seed=%llu %u targets, %u copies: %s\n", (unsigned long long)seed, w.targets,
                w.copies, wrong);

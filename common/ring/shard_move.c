@@ -1,0 +1,141 @@
+/* A slot of the shard table goes to another target while its own is well: the incoming target is
+ * filled, becomes in sync as one member more, and the outgoing one leaves when it says that it has
+ * stopped reading. So no write waits for a lease to run out, and at no time are there fewer good
+ * copies than before. */
+#include "common/base/check.h"
+#include "common/ring/shard_private.h"
+#include "common/base/banned.h"
+
+bool shard_table_move(struct shard_table *t, uint64_t version, unsigned copies, uint32_t shard,
+                      uint64_t epoch, uint32_t outgoing, uint32_t incoming)
+{
+    struct shard *s = shard_at_epoch(t, copies, shard, epoch);
+    struct slot *slot = s ? shard_slot_of(s, copies, outgoing) : NULL;
+    if (!slot || slot->state != SLOT_INSYNC || s->move.incoming ||
+        shard_slot_of(s, copies, incoming) || !target_is_up(t, incoming) ||
+        !target_is_up(t, outgoing))
+        return false;
+    shard_changed(t, s, version);
+    s->move =
+        (struct shard_move){.incoming = incoming, .outgoing = outgoing, .state = SLOT_SYNCING};
+    return true;
+}
+
+bool shard_table_move_cancel(struct shard_table *t, uint64_t version, unsigned copies,
+                             uint32_t shard, uint64_t epoch)
+{
+    struct shard *s = shard_at_epoch(t, copies, shard, epoch);
+    if (!s || !s->move.incoming || s->move.state != SLOT_SYNCING)
+        return false;
+    s->move = (struct shard_move){0};
+    shard_changed(t, s, version);
+    return true;
+}
+
+bool shard_table_change(struct shard_table *t, uint64_t version, const struct rec_slot_change *c)
+{
+    if (c->new_target == 0)
+        return shard_table_move_cancel(t, version, c->copies, c->shard, c->epoch);
+    return shard_table_replace(t, version, c->copies, c->shard, c->epoch, c->old_target,
+                               c->new_target) ||
+           shard_table_move(t, version, c->copies, c->shard, c->epoch, c->old_target,
+                            c->new_target);
+}
+
+static struct slot *outgoing_slot(struct shard *s, unsigned copies)
+{
+    struct slot *slot = shard_slot_of(s, copies, s->move.outgoing);
+    CHECK(slot != NULL);
+    return slot;
+}
+
+void move_finish(struct shard *s, unsigned copies)
+{
+    struct slot *slot = outgoing_slot(s, copies);
+    CHECK(slot->state == SLOT_LEAVING && s->move.state == SLOT_INSYNC);
+    slot->target = s->move.incoming;
+    slot_set(slot, SLOT_INSYNC);
+    shard_move_behind(s, copies, slot);
+    s->move = (struct shard_move){0};
+}
+
+void move_revert(struct shard *s, unsigned copies, bool again)
+{
+    slot_set(outgoing_slot(s, copies), SLOT_INSYNC);
+    s->move.state = SLOT_SYNCING;
+    if (!again)
+        s->move = (struct shard_move){0};
+}
+
+bool move_settle_in_sync(const struct shard_table *t, struct shard *s, unsigned copies)
+{
+    if (!s->move.incoming || s->move.state != SLOT_INSYNC ||
+        shard_others_in_sync(t, s, copies, 0) == 0)
+        return false;
+    if (!target_is_up(t, s->move.incoming))
+        move_revert(s, copies, false);
+    else if (!target_is_up(t, s->move.outgoing))
+        move_finish(s, copies);
+    else
+        return false;
+    return true;
+}
+
+bool move_settle_filling(const struct shard_table *t, struct shard *s, unsigned copies)
+{
+    if (!s->move.incoming || s->move.state != SLOT_SYNCING)
+        return false;
+    struct slot *slot = outgoing_slot(s, copies);
+    if (target_is_up(t, s->move.incoming)) {
+        if (slot->state == SLOT_INSYNC)
+            return false;
+        if (slot->state == SLOT_SYNCING)
+            slot_set(slot, SLOT_OFFLINE);
+        slot->target = s->move.incoming;
+        slot_set(slot, SLOT_SYNCING);
+    }
+    s->move = (struct shard_move){0};
+    return true;
+}
+
+bool move_report(const struct shard_table *t, struct shard *s,
+                 const struct msg_shard_report *report)
+{
+    bool is_incoming = s->move.incoming && s->move.incoming == report->target;
+    bool is_leaving =
+        s->move.incoming && s->move.state == SLOT_INSYNC && s->move.outgoing == report->target;
+    bool others = shard_others_in_sync(t, s, report->copies, report->target) > 0;
+    struct chain_view chain;
+    switch (report->kind) {
+    case REPORT_SYNCED:
+        chain = shard_table_chain(t, report->copies, report->shard);
+        CHECK(chain.insync_count > 0);
+        if (!is_incoming || s->move.state != SLOT_SYNCING ||
+            chain.member[chain.insync_count - 1] != report->reporter ||
+            !target_is_up(t, report->reporter) || !target_is_up(t, report->target))
+            return false;
+        s->move.state = SLOT_INSYNC;
+        slot_set(outgoing_slot(s, report->copies), SLOT_LEAVING);
+#ifdef PLANT_LEFT
+        move_finish(s, report->copies);
+#endif
+        return true;
+    case REPORT_OUT_OF_SYNC:
+        if (!others || (!is_leaving && !(is_incoming && s->move.state == SLOT_INSYNC)))
+            return false;
+        if (is_incoming)
+            move_revert(s, report->copies, true);
+        else if (target_is_up(t, s->move.incoming))
+            move_finish(s, report->copies);
+        else
+            return false;
+        return true;
+    case REPORT_LEFT:
+        if (!is_leaving || report->reporter != report->target || !target_is_up(t, s->move.incoming))
+            return false;
+        move_finish(s, report->copies);
+        return true;
+    default:
+        return false;
+    }
+}
