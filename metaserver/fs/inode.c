@@ -169,6 +169,11 @@ struct inode inode_make(struct op *o, const struct inode *parent, uint32_t mode,
 
 int64_t inode_stamp(const struct op *o, const struct inode *i)
 {
+#ifdef PLANT_R28_SIM
+    static int64_t stamps; /* since this process began: no two replicas count the same */
+    stamps++;
+    return (o->now_ns > i->ctime_ns ? o->now_ns : i->ctime_ns) + stamps;
+#endif
     return o->now_ns > i->ctime_ns ? o->now_ns : i->ctime_ns;
 }
 

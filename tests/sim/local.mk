@@ -12,7 +12,16 @@ check_LIBRARIES += %D%/libraftsim.a
 check_PROGRAMS += %D%/sim-raft
 %C%_sim_raft_SOURCES = %D%/raft_sim_client.c %D%/raft_sim_state.c
 %C%_sim_raft_LDADD = %D%/libraftsim.a metaserver/raft/libraft.a $(BASE_LIBS)
-EXTRA_DIST += %D%/plants.sh %D%/raft_coverage.sh
+
+check_PROGRAMS += %D%/sim-meta
+%C%_sim_meta_SOURCES = \
+    %D%/meta_sim.c %D%/meta_sim.h \
+    %D%/meta_sim_client.c \
+    %D%/meta_sim_replica.c \
+    %D%/meta_sim_request.c \
+    %D%/meta_sim_server.c
+%C%_sim_meta_LDADD = %D%/libraftsim.a metaserver/raft/libraft.a $(HISTORY_LIBS) $(FS_LIBS)
+EXTRA_DIST += %D%/plants.sh %D%/meta_plants.sh %D%/raft_coverage.sh
 # tests/sim
 
 # Measures the hash ring at full size: make sim-ring

@@ -138,7 +138,7 @@ static void converge(struct sim *s)
     sim_fail(s, "liveness: not converged %d election timeouts after the last fault", CALM_TIMEOUTS);
 }
 
-static void run_for(struct sim *s, uint64_t length_us)
+void sim_run_for(struct sim *s, uint64_t length_us)
 {
     uint64_t start = s->now_us;
     while (s->now_us - start < length_us && next(s))
@@ -149,12 +149,12 @@ static void run_for(struct sim *s, uint64_t length_us)
  * when that node comes back. First the last transfers and late packets (5 s) must have passed. */
 static void cut_one_link(struct sim *s)
 {
-    run_for(s, 6000000);
+    sim_run_for(s, 6000000);
     uint64_t term = s->terms_used;
     fault_cut_leader_link(s);
-    run_for(s, 10 * ELECTION_MS_MAX * 1000);
+    sim_run_for(s, 10 * ELECTION_MS_MAX * 1000);
     fault_heal(s);
-    run_for(s, 5 * ELECTION_MS_MAX * 1000);
+    sim_run_for(s, 5 * ELECTION_MS_MAX * 1000);
     if (s->terms_used != term)
         sim_fail(s, "liveness: one cut link deposed the leader of term %lu (now %lu)", term,
                  s->terms_used);
@@ -164,9 +164,9 @@ static void cut_one_link(struct sim *s)
  * taken in (R14; thesis 4.2.3). */
 static void stay_quiet(struct sim *s)
 {
-    run_for(s, 6000000);
+    sim_run_for(s, 6000000);
     uint64_t term = s->terms_used;
-    run_for(s, 10 * ELECTION_MS_MAX * 1000);
+    sim_run_for(s, 10 * ELECTION_MS_MAX * 1000);
     if (s->terms_used != term)
         sim_fail(s, "liveness: an election in term %lu without a fault", s->terms_used);
 }
@@ -293,7 +293,7 @@ static void sim_release(struct sim *s)
     buf_unref(s->commands);
 }
 
-static uint64_t number_from(const char *name, uint64_t otherwise)
+uint64_t sim_number(const char *name, uint64_t otherwise)
 {
     const char *text = getenv(name);
     return text && *text ? strtoull(text, NULL, 10) : otherwise;
@@ -303,11 +303,11 @@ int sim_main(const struct machine *machine)
 {
     struct sim *s = &sim;
     s->machine = machine;
-    uint64_t seeds = number_from("SEEDS", getenv("SEED") ? 1 : machine->seeds);
-    uint64_t first = number_from("SEED", 1), bad = 0;
-    s->events_wanted = number_from("EVENTS", 5000);
-    s->trace = number_from("TRACE", 0) != 0;
-    uint64_t most = number_from("FAILURES", 5);
+    uint64_t seeds = sim_number("SEEDS", getenv("SEED") ? 1 : machine->seeds);
+    uint64_t first = sim_number("SEED", 1), bad = 0;
+    s->events_wanted = sim_number("EVENTS", machine->events);
+    s->trace = sim_number("TRACE", 0) != 0;
+    uint64_t most = sim_number("FAILURES", 5);
     sim_init(s);
     (void)signal(SIGABRT, on_abort);
     for (uint64_t i = 0; i < seeds && bad < most; i++)
@@ -319,7 +319,7 @@ int sim_main(const struct machine *machine)
     printf(
         "# %lu changes of membership, %lu of them the leader's own removal, %lu wipes, %lu joins\n",
         s->changes, s->removed_leaders, s->wipes, s->joins);
-    machine->report(s);
+    bad += !machine->report(s);
     printf("%s sim/%s %lu seeds x %lu events, %lu violations\n", bad ? "not ok" : "ok",
            machine->name, seeds, s->events_wanted, bad);
     sim_release(s);

@@ -125,12 +125,13 @@ struct sim;
  * what it means. */
 struct machine {
     const char *name;
-    unsigned client_count, seeds; /* seeds: how many when nobody says */
+    unsigned client_count;
+    unsigned seeds, events; /* how many when nobody says */
     /* One seed: before anything happens; when all is calm and converged; with every node gone. */
     void (*start)(struct sim *s);
     void (*judge)(struct sim *s);
     void (*release)(struct sim *s);
-    void (*report)(const struct sim *s); /* figures of all seeds */
+    bool (*report)(const struct sim *s); /* figures of all seeds; false: they are not good */
     /* The state of one node. apply brings state.hash to that of state.index, where the entry is;
      * answer comes when that was compared with the other nodes'. */
     void (*apply_begin)(struct sim *s, struct node *n);
@@ -222,12 +223,15 @@ struct sim {
 /* raft_sim.c */
 __attribute__((format(printf, 2, 3))) void sim_fail(struct sim *s, const char *format, ...);
 __attribute__((format(printf, 2, 3))) void sim_trace(struct sim *s, const char *format, ...);
+void sim_run_for(struct sim *s, uint64_t length_us);
+uint64_t sim_number(const char *name, uint64_t otherwise); /* from the environment */
 int sim_main(const struct machine *machine); /* returns the exit status of the process */
 
 /* raft_sim_world.c */
 void world_push(struct sim *s, uint64_t at_us, enum event_kind kind, uint32_t who, uint32_t number);
 bool world_pop(struct sim *s, struct sim_event *ret_event);
 void world_send(struct sim *s, const struct raft_message *m);
+uint64_t world_delay_us(struct sim *s);
 void world_replay(struct sim *s);
 struct packet *world_packet(struct sim *s, uint32_t number);
 void world_free_packet(struct sim *s, uint32_t number);

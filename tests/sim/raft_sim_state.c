@@ -47,9 +47,10 @@ static void judge_nothing(struct sim *s)
 {
     (void)s;
 }
-static void say_nothing(const struct sim *s)
+static bool say_nothing(const struct sim *s)
 {
     (void)s;
+    return true;
 }
 
 int main(void)
@@ -57,6 +58,7 @@ int main(void)
     static const struct machine machine = {.name = "raft",
                                            .client_count = CLIENTS,
                                            .seeds = 2000,
+                                           .events = 5000,
                                            .start = client_start,
                                            .judge = judge_nothing,
                                            .release = judge_nothing,
