@@ -45,8 +45,9 @@ struct body {
 struct meta_message {
     bool in_use, is_answer;
     uint32_t client, node;
-    uint64_t operation;
-    int status; /* of an answer */
+    uint64_t operation, attempt;
+    int status;       /* of an answer */
+    bool is_for_once; /* of an answer: nobody remembers it, another attempt may end otherwise */
     struct body body;
 };
 
@@ -67,7 +68,7 @@ struct meta_read {
 
 /* One session. It has one operation under way and asks until it is answered or gives up. */
 struct session {
-    uint64_t session, sequence, operation;
+    uint64_t session, sequence, operation, attempt;
     unsigned step; /* of its preparations; then operations are recorded */
     bool is_busy, is_served;
     uint64_t retry_us, give_up_us;

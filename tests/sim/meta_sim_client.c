@@ -65,8 +65,11 @@ static uint32_t choose_node(struct sim *s)
 
 static void ask(struct sim *s, struct session *c, uint32_t client)
 {
-    struct meta_message m = {
-        .client = client, .node = choose_node(s), .operation = c->operation, .body = c->request};
+    struct meta_message m = {.client = client,
+                             .node = choose_node(s),
+                             .operation = c->operation,
+                             .attempt = ++c->attempt,
+                             .body = c->request};
     uint64_t patience_us = s->calm ? 500000 : is_reader(client) ? 300000 : 2000000;
     c->retry_us = s->now_us + prng_between(&s->prng, 20000, patience_us);
     meta.attempts++;
@@ -200,6 +203,8 @@ void session_told(struct sim *s, const struct meta_message *m)
     struct session *c = &meta.sessions[m->client];
     if (!c->is_busy || m->operation != c->operation)
         return; /* late: another answer came first, or the client has given up */
+    if (m->is_for_once && m->attempt != c->attempt)
+        return; /* a later attempt may already be in a log */
     if (is_asked_again(m->status)) {
         uint64_t soon = s->now_us + prng_between(&s->prng, 1000, 100000);
         c->retry_us = soon < c->retry_us ? soon : c->retry_us;

@@ -40,13 +40,15 @@ void server_send(struct sim *s, const struct meta_message *m)
 }
 
 static void reply(struct sim *s, const struct meta_message *request, int status, uint16_t code,
-                  struct slice body)
+                  struct slice body, bool is_for_once)
 {
     struct meta_message m = {.is_answer = true,
                              .client = request->client,
                              .node = request->node,
                              .operation = request->operation,
-                             .status = status};
+                             .attempt = request->attempt,
+                             .status = status,
+                             .is_for_once = is_for_once};
     m.body.code = code;
     m.body.size = (uint32_t)body.size;
     CHECK(body.size <= BODY_MAX);
@@ -57,7 +59,7 @@ static void reply(struct sim *s, const struct meta_message *request, int status,
 
 static void refuse(struct sim *s, const struct meta_message *request, int status)
 {
-    reply(s, request, status, 0, slice_of(NULL, 0));
+    reply(s, request, status, 0, slice_of(NULL, 0), false);
 }
 
 /* ---- reads ---- */
@@ -78,7 +80,7 @@ static void answer_query(struct sim *s, struct node *n, const struct meta_messag
     uint16_t code = 0;
     int status = fs_query(n->replica->fs, n->replica->view, m->body.code,
                           slice_of(m->body.bytes, m->body.size), &code, &out);
-    reply(s, m, status, code, status == 0 ? bytes_slice(&out) : slice_of(NULL, 0));
+    reply(s, m, status, code, status == 0 ? bytes_slice(&out) : slice_of(NULL, 0), false);
     bytes_release(&out);
 }
 
@@ -255,7 +257,8 @@ static bool is_elsewhere(const struct meta_message *m)
 }
 
 /* What needs no entry: the session knows the answer, or it would fail. Asked only when this node
- * leads for sure and nothing waits in its log. */
+ * leads for sure and nothing waits in its log. Of a failure no trace stays, so it counts only while
+ * no other attempt is on its way: the client sees to those that it has begun since. */
 static bool answer_at_once(struct sim *s, struct node *n, const struct meta_message *m)
 {
     struct fs_result result;
@@ -266,7 +269,7 @@ static bool answer_at_once(struct sim *s, struct node *n, const struct meta_mess
     if (!result.repeated && is_elsewhere(m))
         return false;
     meta.stored_answers += result.repeated;
-    reply(s, m, result.status, result.code, result.body);
+    reply(s, m, result.status, result.code, result.body, !result.repeated);
     return true;
 }
 
@@ -326,7 +329,7 @@ void server_answer(struct sim *s, struct node *n, const struct raft_entry *entry
         meta.stored_answers += result->repeated;
         meta.answers[entry->index] = replica_answer_hash(result);
         meta.told_index = entry->index > meta.told_index ? entry->index : meta.told_index;
-        reply(s, &request, result->status, result->code, result->body);
+        reply(s, &request, result->status, result->code, result->body, false);
     }
 }
 
