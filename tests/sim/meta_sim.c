@@ -112,7 +112,8 @@ static bool report(const struct sim *s)
     printf(
         "# %lu fs_check (k=%lu: after every k-th batch, and each load), %lu images, %lu restarts\n",
         meta.checks, meta.check_every, meta.loads, meta.restarts);
-    printf("# %lu steps of the search, %lu logs replayed\n", meta.steps, meta.replays);
+    printf("# %lu steps of the search, %lu logs replayed, %lu sessions lost\n", meta.steps,
+           meta.replays, meta.expired);
     if (s->operations < 10000 || meta.unknown * 1000 < s->operations * UNKNOWN_PER_MILLE_MAX)
         return true; /* a few seeds may have bad luck */
     printf("# too many outcomes are unknown\n");

@@ -69,8 +69,10 @@ struct meta_read {
 /* One session. It has one operation under way and asks until it is answered or gives up. */
 struct session {
     uint64_t session, sequence, operation, attempt;
-    unsigned step; /* of its preparations; then operations are recorded */
+    unsigned step;  /* of its preparations; then operations are recorded */
+    unsigned lives; /* sessions it has lost: each is another client to the cluster */
     bool is_busy, is_served;
+    bool may_be_ended; /* a leader wanted to end it */
     uint64_t retry_us, give_up_us;
     struct history_op op;
     struct body request;
@@ -96,7 +98,8 @@ struct meta {
     uint64_t check_every, steps_max;
 
     /* Figures of all seeds. */
-    uint64_t in_faults, unknown, attempts, stored_answers, checks, loads, restarts, replays, steps;
+    uint64_t in_faults, expired, unknown, attempts, stored_answers, checks, loads, restarts,
+        replays, steps;
 };
 extern struct meta meta;
 

@@ -92,7 +92,7 @@ static bool prepare(struct sim *s, struct session *c, uint32_t client)
             return false;
         c->step = 1;
     }
-    if (c->step >= 2 && !is_first) {
+    if (c->step >= 2 && (!is_first || meta.is_ready)) {
         c->step = STEPS;
         return false;
     }
@@ -182,6 +182,8 @@ static void prepared(struct sim *s, struct session *c, const struct meta_message
     } else if (c->step == 1) {
         is_good = is_good && decode_session_open_r(body, WIRE_VERSION, &opened) == 0;
         c->session = is_good ? opened.session : 0;
+        c->sequence = 0;
+        c->may_be_ended = false;
     } else {                                           /* the first inodes of all */
         is_good = is_good || m->status == -ERR_EXISTS; /* R22: the histories are to notice it */
         meta.directories[c->step - 2] = ROOT_INODE + c->step - 1;
@@ -191,6 +193,19 @@ static void prepared(struct sim *s, struct session *c, const struct meta_message
     c->step++;
     meta.is_ready = meta.is_ready || c->step == STEPS;
     c->is_busy = false;
+}
+
+/* What was under way may have been done before the session ended. */
+static void lose_session(struct sim *s, struct session *c)
+{
+    if (!c->may_be_ended)
+        sim_fail(s, "client: nobody ended session %lu, and it is gone", c->session);
+    c->op.return_ns = INT64_MAX;
+    c->op.status = -ERR_NO_SESSION;
+    end(s, c);
+    c->step = 1;
+    c->lives++;
+    meta.expired++;
 }
 
 static bool is_asked_again(int status)
@@ -208,6 +223,10 @@ void session_told(struct sim *s, const struct meta_message *m)
     if (is_asked_again(m->status)) {
         uint64_t soon = s->now_us + prng_between(&s->prng, 1000, 100000);
         c->retry_us = soon < c->retry_us ? soon : c->retry_us;
+        return;
+    }
+    if (m->status == -ERR_NO_SESSION) {
+        lose_session(s, c);
         return;
     }
     if (c->step < STEPS) {

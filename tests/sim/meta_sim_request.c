@@ -36,7 +36,7 @@ void request_prepare(struct session *c, uint32_t client, unsigned step)
 {
     struct bytes bytes = {0};
     char name[HISTORY_NAME_SIZE];
-    struct uuid uuid = {{(uint8_t)client, 1}};
+    struct uuid uuid = {{(uint8_t)client, (uint8_t)c->lives, (uint8_t)(c->lives >> 8), 1}};
     if (step == 0) {
         PUT(cluster_init, .cluster = uuid, .copies = 1, .shard_count = 2);
     } else if (step == 1) {

@@ -132,6 +132,8 @@ void server_on_reads(struct sim *s, struct node *n, const struct raft_update *u)
 
 /* ---- changes ---- */
 
+enum { EXPIRE_PER_MILLE = 30 }; /* of the leader's own commands */
+
 static uint32_t keep_envelope(const struct fs_command *command)
 {
     fs_command_encode(command, &meta.bytes);
@@ -184,15 +186,21 @@ static uint32_t envelope_of(struct sim *s, struct node *n, const struct meta_mes
     return keep_envelope(&command);
 }
 
-/* The leader's own commands: it compares state hashes (R28), or a handle is given back. */
+/* The leader's own commands: it compares state hashes (R28), a handle is given back, or a session
+ * ends that was not heard of. */
 static uint32_t own_command(struct sim *s, struct node *n)
 {
     struct bytes body = {0};
     struct fs_command command = {.code = MSG_state_hash, .time_ns = time_ns(s, n)};
     struct msg_state_hash hash = {.index = 0};
     struct rec_inode_ref ref = {.count = 1};
-    uint64_t session = meta.sessions[prng_between(&s->prng, 1, META_CLIENTS)].session;
-    if (fs_next_hold(n->replica->view, session, 0, &ref.inode) == 0) {
+    struct session *c = &meta.sessions[prng_between(&s->prng, 1, META_CLIENTS)];
+    uint64_t session = c->session;
+    if (meta.is_ready && !s->calm && prng_chance(&s->prng, EXPIRE_PER_MILLE)) {
+        command.code = MSG_session_expire;
+        c->may_be_ended = true;
+        encode_session_expire(&body, &(struct msg_session_expire){.session = session});
+    } else if (fs_next_hold(n->replica->view, session, 0, &ref.inode) == 0) {
         command.code = MSG_orphan_release;
         encode_orphan_release(&body,
                               &(struct msg_orphan_release){.session = session,
