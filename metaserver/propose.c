@@ -254,7 +254,8 @@ static bool is_under_way(struct metaserver *m, const struct rpc_request *request
 
 /* A repeat of what was done must not be told that it failed (R22, R23). All entries of earlier
  * terms are applied here, and those of this one are in `proposals`, or they were answered; and
- * while an answered one is taken back for want of room, nobody can tell. */
+ * while an answered one is taken back for want of room, nobody can tell. Neither can a leader that
+ * may have been deposed unawares: the next one may have done it (R15). */
 static void refuse(struct metaserver *m, struct rpc_request *take_request, int status)
 {
     struct fs_result result;
@@ -263,7 +264,7 @@ static void refuse(struct metaserver *m, struct rpc_request *take_request, int s
     return;
 #endif
     if (meta_commit(m) != 0 || raft_driver_is_behind_answers(m->driver) ||
-        is_under_way(m, take_request))
+        is_under_way(m, take_request) || !raft_driver_leads(m->driver))
         rpc_reply_error(take_request, -ERR_BUSY, "waits for room on the disk", NULL);
     else if (fs_has_caller(take_request->code) &&
              fs_check_request(m->fs, meta_view(m), take_request->code, take_request->body, &result))

@@ -241,10 +241,15 @@ static void release_reads(struct raft_driver *d, int status)
         read_end(CONTAINER_OF(d->reads.next, struct waiting_read, node), status);
 }
 
+bool raft_driver_leads(struct raft_driver *d)
+{
+    return d->role == RAFT_LEADER && raft_lease_valid(d->raft, boot_ms());
+}
+
 bool raft_driver_may_read(struct raft_driver *d)
 {
     struct raft_status status;
-    if (d->role != RAFT_LEADER || !raft_lease_valid(d->raft, boot_ms()))
+    if (!raft_driver_leads(d))
         return false;
     raft_status_get(d->raft, &status);
     return is_current(d, status.commit_index);

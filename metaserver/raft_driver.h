@@ -95,6 +95,8 @@ bool raft_driver_is_stalled(const struct raft_driver *d);
  * when the read came; or -ERR_NOT_LEADER, -ERR_BUSY. At once when the lease is valid. */
 typedef void raft_read_fn(void *arg, int status);
 void raft_driver_read(struct raft_driver *d, raft_read_fn *done, void *arg);
+/* Nobody else leads now, for sure: the lease is valid. */
+bool raft_driver_leads(struct raft_driver *d);
 /* True when the state machine may answer reads right now; ask again after the reply is built (R16).
  */
 bool raft_driver_may_read(struct raft_driver *d);

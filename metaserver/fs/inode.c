@@ -175,6 +175,11 @@ int64_t inode_stamp(const struct op *o, const struct inode *i)
 #ifdef PLANT_R25_STAMP
     return o->now_ns;
 #endif
+#ifdef PLANT_R28_SIM
+    static int64_t stamps; /* since this process began: no two replicas count the same */
+    stamps++;
+    return (o->now_ns > i->ctime_ns ? o->now_ns : i->ctime_ns) + stamps;
+#endif
     return o->now_ns > i->ctime_ns ? o->now_ns : i->ctime_ns;
 }
 

@@ -95,7 +95,9 @@ int op_meta_rmdir(struct op *o, const struct msg_meta_rmdir *m)
     if (status || o->check_only)
         return status;
     dentry_remove(o->fs, dir.number, cookie);
+#ifndef PLANT_P_NLINK
     dir.nlink--;
+#endif
     inode_contents_changed(o, &dir);
     inode_put(o->fs, &dir);
     i.nlink = 0;

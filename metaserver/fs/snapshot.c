@@ -76,6 +76,10 @@ int fs_snapshot_next(struct fs_snapshot *s, size_t size_max, struct bytes *out)
             s->ended = true;
             return 0;
         }
+#ifdef PLANT_R11_IMAGE
+        if (key.size > 1 && key.data[0] == 'A')
+            continue; /* without the answers of the sessions */
+#endif
         put_u8(out, (uint8_t)key.size);
         put_u32(out, (uint32_t)value.size);
         bytes_append(out, key.data, key.size);

@@ -17,6 +17,8 @@
 #include <stdio.h>
 
 #include "common/base/err.h"
+#include "common/base/prng.h"
+#include "common/wire/types.h"
 
 enum {
     HISTORY_SLOTS = 6,   /* names of one group */
@@ -90,6 +92,29 @@ void history_write(FILE *file, const struct history_op *op);
 int history_read(FILE *file, struct history *ret_history, struct err_text *why);
 /* The operation as one line for people, in microseconds since `start_ns`. */
 void history_format(const struct history_op *op, int64_t start_ns, char *ret_text, size_t size);
+
+/* ---- making one: what a client does next, and what it may write down (plan.c) ---- */
+
+enum { HISTORY_GROUPS_MAX = 64, HISTORY_KNOWN = 8, HISTORY_NAME_SIZE = 32 };
+
+/* Shared by all clients; the caller's lock. */
+struct history_plan {
+    uint32_t groups;
+    uint32_t next_value;                               /* the last tag or value given out */
+    uint64_t known[HISTORY_GROUPS_MAX][HISTORY_KNOWN]; /* inodes seen lately, by all clients */
+};
+
+/* Fills in everything that is asked; times and answer stay as they are. */
+void history_pick(struct history_plan *plan, struct prng *chance, bool reads_only,
+                  struct history_op *op);
+/* Remembers the inode that an answer showed. */
+void history_learn(struct history_plan *plan, struct prng *chance, const struct history_op *op);
+/* The status says for sure what happened; any other is an unknown outcome, or asked again. */
+bool history_is_definite(int status);
+struct slice history_name(uint32_t slot, char text[HISTORY_NAME_SIZE]);
+struct history_seen history_see(const struct wire_attr *attr);
+/* One entry of a listing, by its name. */
+void history_see_entry(struct history_op *op, struct slice name, const struct wire_attr *attr);
 
 /* ---- the sequential meaning of the operations on one group ---- */
 struct history_slot {

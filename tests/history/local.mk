@@ -1,7 +1,9 @@
-# Histories of real clusters and their checkers. The library is pure; the driver talks to a cluster.
+# Histories of real clusters and their checkers. The library is pure, and
+# sim-meta uses it, too; the driver talks to a cluster.
 check_LIBRARIES += %D%/libhistory.a
 %C%_libhistory_a_SOURCES = \
     %D%/history.c %D%/history.h \
+    %D%/plan.c \
     %D%/rules.c \
     %D%/search.c \
     %D%/state.c

@@ -24,20 +24,19 @@
 #include "common/client/blocking.h"
 #include "tests/history/history.h"
 
-enum { CLIENTS_MAX = 64, GROUPS_MAX_OF_RUN = 64, KNOWN = 8, NAME_SIZE = 32 };
+enum { CLIENTS_MAX = 64 };
 
 struct run {
     const char *cluster, *out, *dir;
     char *sources[CLIENTS_MAX];
     unsigned source_count;
     uint64_t seed, ops;
-    unsigned clients, groups, think_us, deadline_ms, hasty_ms;
-    uint64_t directories[GROUPS_MAX_OF_RUN][2];
+    unsigned clients, think_us, deadline_ms, hasty_ms;
+    uint64_t directories[HISTORY_GROUPS_MAX][2];
     FILE *file;
     pthread_mutex_t lock; /* of the fields below and of the file */
     uint64_t begun;
-    uint32_t next_value;
-    uint64_t known[GROUPS_MAX_OF_RUN][KNOWN]; /* inodes seen lately, by all clients */
+    struct history_plan plan;
     uint64_t unknown_count, slowest_ns, last_end_ns, longest_gap_ns;
 };
 
@@ -58,29 +57,9 @@ static int64_t now_ns(void)
 
 /* ---- one operation ---- */
 
-static struct slice name_of(uint32_t slot, char text[NAME_SIZE])
-{
-    (void)snprintf(text, NAME_SIZE, "n%u", slot);
-    return slice_str(text);
-}
-
-static struct history_seen seen_of(const struct wire_attr *attr)
-{
-    return (struct history_seen){.inode = attr->inode,
-                                 .version = attr->version,
-                                 .tag = attr->gid,
-                                 .value = attr->uid,
-                                 .nlink = attr->nlink,
-                                 .is_directory = S_ISDIR(attr->mode)};
-}
-
 static void on_entry(void *arg, const struct client_dirent *entry)
 {
-    struct history_op *op = arg;
-    char text[NAME_SIZE];
-    for (uint32_t slot = 0; slot < HISTORY_SLOTS; slot++)
-        if (slice_equal(entry->name, name_of(slot, text)))
-            op->listed[slot] = seen_of(&entry->attr);
+    history_see_entry(arg, entry->name, &entry->attr);
 }
 
 static int list(struct worker *w, struct history_op *op, const struct client_caller *who)
@@ -111,12 +90,12 @@ static int create(struct worker *w, const struct history_op *op, const struct cl
 
 static int call(struct worker *w, struct history_op *op, struct wire_attr *attr)
 {
-    char text[NAME_SIZE], text2[NAME_SIZE];
+    char text[HISTORY_NAME_SIZE], text2[HISTORY_NAME_SIZE];
     const uint64_t *directories = w->run->directories[op->group];
     struct client_caller who = {.uid = 0, .gid = op->value}; /* the tag */
     struct client_setattr set = {.valid = SETATTR_UID, .uid = op->value};
     uint64_t parent = directories[history_directory(op->slot)];
-    struct slice name = name_of(op->slot, text);
+    struct slice name = history_name(op->slot, text);
     switch (op->kind) {
     case HISTORY_CREATE:
         return create(w, op, &who, parent, name, attr);
@@ -136,8 +115,8 @@ static int call(struct worker *w, struct history_op *op, struct wire_attr *attr)
         return blocking_link(w->client, &who, op->inode, parent, name, attr);
     case HISTORY_RENAME:
         return blocking_rename(w->client, &who, parent, name,
-                               directories[history_directory(op->slot2)], name_of(op->slot2, text2),
-                               op->flags, attr);
+                               directories[history_directory(op->slot2)],
+                               history_name(op->slot2, text2), op->flags, attr);
     case HISTORY_LIST:
         return list(w, op, &who);
     case HISTORY_KIND_COUNT:
@@ -146,75 +125,20 @@ static int call(struct worker *w, struct history_op *op, struct wire_attr *attr)
     UNREACHABLE("kind %d", (int)op->kind);
 }
 
-static bool is_definite(int status)
-{
-    switch (-status) {
-    case 0:
-    case ERR_NO_ENTRY:
-    case ERR_EXISTS:
-    case ERR_NOT_DIR:
-    case ERR_IS_DIR:
-    case ERR_NOT_EMPTY:
-    case ERR_PERMISSION:
-    case ERR_STALE_HANDLE:
-        return true;
-    default:
-        return false;
-    }
-}
-
 /* ---- what is done next ---- */
-
-static enum history_kind pick_kind(struct prng *chance, bool reads_only)
-{
-    static const struct {
-        enum history_kind kind;
-        unsigned weight;
-    } table[] = {{HISTORY_CREATE, 16},  {HISTORY_MKDIR, 6},   {HISTORY_UNLINK, 10},
-                 {HISTORY_RMDIR, 5},    {HISTORY_LOOKUP, 18}, {HISTORY_GETATTR, 10},
-                 {HISTORY_SETATTR, 12}, {HISTORY_LINK, 5},    {HISTORY_RENAME, 10},
-                 {HISTORY_LIST, 8}};
-    static const enum history_kind reads[] = {HISTORY_LOOKUP, HISTORY_GETATTR, HISTORY_LIST};
-    if (reads_only)
-        return reads[prng_below(chance, 3)];
-    uint64_t number = prng_below(chance, 100);
-    unsigned i = 0;
-    for (; number >= table[i].weight; i++)
-        number -= table[i].weight;
-    return table[i].kind;
-}
 
 /* With the lock held. */
 static void pick(struct worker *w, struct history_op *op)
 {
-    struct run *run = w->run;
-    struct prng *chance = &w->chance;
     op->client = w->number;
-    op->group = (uint32_t)prng_below(chance, run->groups);
-    op->kind = pick_kind(chance, w->number >= run->clients - run->clients / 4);
-    op->inode = run->known[op->group][prng_below(chance, KNOWN)];
-    bool by_inode =
-        op->kind == HISTORY_GETATTR || op->kind == HISTORY_SETATTR || op->kind == HISTORY_LINK;
-    if (by_inode && op->inode == 0)
-        op->kind = op->kind == HISTORY_GETATTR ? HISTORY_LOOKUP : HISTORY_CREATE;
-    if (!by_inode || op->kind == HISTORY_CREATE || op->kind == HISTORY_LOOKUP)
-        op->inode = 0;
-    op->slot = (uint32_t)prng_below(chance, op->kind == HISTORY_LIST ? 2 : HISTORY_SLOTS);
-    if (op->kind == HISTORY_RENAME) {
-        op->slot2 =
-            (op->slot + 1 + (uint32_t)prng_below(chance, HISTORY_SLOTS - 1)) % HISTORY_SLOTS;
-        op->flags = (uint32_t)prng_below(chance, 3); /* plain, NOREPLACE, EXCHANGE */
-    }
-    if (op->kind == HISTORY_CREATE || op->kind == HISTORY_MKDIR || op->kind == HISTORY_SETATTR)
-        op->value = ++run->next_value;
+    history_pick(&w->run->plan, &w->chance, w->number >= w->run->clients - w->run->clients / 4, op);
 }
 
 static void note(struct worker *w, struct history_op *op)
 {
     struct run *run = w->run;
     uint64_t took_ns = (uint64_t)(now_ns() - op->invoke_ns), end_ns = (uint64_t)now_ns();
-    if (op->status == 0 && op->kind != HISTORY_LIST && !history_unknown(op))
-        run->known[op->group][prng_below(&w->chance, KNOWN)] = op->seen.inode;
+    history_learn(&run->plan, &w->chance, op);
     run->unknown_count += history_unknown(op);
     if (took_ns > run->slowest_ns)
         run->slowest_ns = took_ns;
@@ -241,9 +165,9 @@ static void *work(void *arg)
             return NULL;
         op.invoke_ns = now_ns();
         op.status = call(w, &op, &attr);
-        op.return_ns = is_definite(op.status) ? now_ns() : INT64_MAX;
+        op.return_ns = history_is_definite(op.status) ? now_ns() : INT64_MAX;
         if (op.status == 0)
-            op.seen = seen_of(&attr);
+            op.seen = history_see(&attr);
         CHECK(pthread_mutex_lock(&run->lock) == 0);
         note(w, &op);
         CHECK(pthread_mutex_unlock(&run->lock) == 0);
@@ -287,9 +211,9 @@ static int make_directories(struct run *run, struct blocking_client *client)
 {
     struct client_caller who = {.uid = 0};
     struct wire_attr top, made;
-    char text[NAME_SIZE];
+    char text[HISTORY_NAME_SIZE];
     int status = blocking_mkdir(client, &who, ROOT_INODE, slice_str(run->dir), 0755, &top);
-    for (unsigned i = 0; status == 0 && i < 2 * run->groups; i++) {
+    for (unsigned i = 0; status == 0 && i < 2 * run->plan.groups; i++) {
         (void)snprintf(text, sizeof text, "g%u.%u", i / 2, i % 2);
         status = blocking_mkdir(client, &who, top.inode, slice_str(text), 0755, &made);
         run->directories[i / 2][i % 2] = made.inode;
@@ -374,7 +298,7 @@ static bool take_options(struct run *run, int argc, char **argv)
             run->clients = (unsigned)number;
             break;
         case 'g':
-            run->groups = (unsigned)number;
+            run->plan.groups = (uint32_t)number;
             break;
         case 't':
             run->think_us = (unsigned)number;
@@ -393,8 +317,8 @@ static bool take_options(struct run *run, int argc, char **argv)
         }
     }
     return run->cluster && run->out && optind == argc && run->clients >= 1 &&
-           run->clients <= CLIENTS_MAX && run->groups >= 1 && run->groups <= GROUPS_MAX_OF_RUN &&
-           run->think_us < 1000000;
+           run->clients <= CLIENTS_MAX && run->plan.groups >= 1 &&
+           run->plan.groups <= HISTORY_GROUPS_MAX && run->think_us < 1000000;
 }
 
 int main(int argc, char **argv)
@@ -403,7 +327,7 @@ int main(int argc, char **argv)
                              .seed = 1,
                              .ops = 10000,
                              .clients = 8,
-                             .groups = 4,
+                             .plan = {.groups = 4},
                              .think_us = 8000,
                              .deadline_ms = 60000,
                              .hasty_ms = 1500,

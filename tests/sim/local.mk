@@ -1,16 +1,27 @@
-# Simulators of the pure rooms.
-check_PROGRAMS += %D%/sim-raft
-%C%_sim_raft_SOURCES = \
+# Simulators of the pure rooms. The library is the simulated cluster without what it replicates.
+check_LIBRARIES += %D%/libraftsim.a
+%C%_libraftsim_a_SOURCES = \
     %D%/raft_sim.c %D%/raft_sim.h \
-    %D%/raft_sim_client.c \
     %D%/raft_sim_disk.c \
     %D%/raft_sim_fault.c \
     %D%/raft_sim_member.c \
     %D%/raft_sim_node.c \
     %D%/raft_sim_oracle.c \
     %D%/raft_sim_world.c
-%C%_sim_raft_LDADD = metaserver/raft/libraft.a $(BASE_LIBS)
-EXTRA_DIST += %D%/plants.sh %D%/raft_coverage.sh
+
+check_PROGRAMS += %D%/sim-raft
+%C%_sim_raft_SOURCES = %D%/raft_sim_client.c %D%/raft_sim_state.c
+%C%_sim_raft_LDADD = %D%/libraftsim.a metaserver/raft/libraft.a $(BASE_LIBS)
+
+check_PROGRAMS += %D%/sim-meta
+%C%_sim_meta_SOURCES = \
+    %D%/meta_sim.c %D%/meta_sim.h \
+    %D%/meta_sim_client.c \
+    %D%/meta_sim_replica.c \
+    %D%/meta_sim_request.c \
+    %D%/meta_sim_server.c
+%C%_sim_meta_LDADD = %D%/libraftsim.a metaserver/raft/libraft.a $(HISTORY_LIBS) $(FS_LIBS)
+EXTRA_DIST += %D%/plants.sh %D%/meta_plants.sh %D%/raft_coverage.sh
 # tests/sim
 
 # Measures the hash ring at full size: make sim-ring

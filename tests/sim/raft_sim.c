@@ -1,4 +1,4 @@
-/* sim-raft: runs seeds, says what broke and how to see it again.
+/* Runs seeds of one machine, says what broke and how to see it again.
  *
  * Environment: SEEDS, EVENTS, SEED (first; alone: only this one), PROFILE (force one), FAILURES
  * (stop after so many), TRACE=1. */
@@ -40,10 +40,11 @@ void sim_trace(struct sim *s, const char *format, ...)
 
 static void say_replay(const struct sim *s, const char *why)
 {
-    printf("not ok sim/raft seed=%lu events=%lu profile=%s: %s\n", s->seed, s->events,
+    const char *name = s->machine->name;
+    printf("not ok sim/%s seed=%lu events=%lu profile=%s: %s\n", name, s->seed, s->events,
            s->profile.name, why);
-    printf("# replay: SEED=%lu SEEDS=1 EVENTS=%lu TRACE=1 tests/sim/sim-raft\n", s->seed,
-           s->events_wanted);
+    printf("# replay: SEED=%lu SEEDS=1 EVENTS=%lu TRACE=1 tests/sim/sim-%s\n", s->seed,
+           s->events_wanted, name);
     (void)fflush(stdout);
 }
 
@@ -58,7 +59,7 @@ static void on_abort(int number)
 static void handle(struct sim *s, const struct sim_event *e)
 {
     if (e->kind == EV_CLIENT) {
-        client_tick(s, e->who);
+        s->machine->tick(s, e->who, e->number);
         return;
     }
     if (e->kind == EV_FAULT) {
@@ -125,8 +126,7 @@ static void converge(struct sim *s)
     uint64_t length = (uint64_t)CALM_TIMEOUTS * ELECTION_MS_MAX * 1000, start = s->now_us;
     if (s->profile.wild_clocks)
         length *= 4; /* timeouts of the slowest clock */
-    for (uint32_t c = 1; c <= CLIENTS; c++)
-        s->clients[c].acked_index = 0;
+    s->machine->calm(s);
     while (s->now_us - start < length && next(s))
         if (s->events % 16 == 0) {
             member_revive(s);
@@ -138,7 +138,7 @@ static void converge(struct sim *s)
     sim_fail(s, "liveness: not converged %d election timeouts after the last fault", CALM_TIMEOUTS);
 }
 
-static void run_for(struct sim *s, uint64_t length_us)
+void sim_run_for(struct sim *s, uint64_t length_us)
 {
     uint64_t start = s->now_us;
     while (s->now_us - start < length_us && next(s))
@@ -149,12 +149,12 @@ static void run_for(struct sim *s, uint64_t length_us)
  * when that node comes back. First the last transfers and late packets (5 s) must have passed. */
 static void cut_one_link(struct sim *s)
 {
-    run_for(s, 6000000);
+    sim_run_for(s, 6000000);
     uint64_t term = s->terms_used;
     fault_cut_leader_link(s);
-    run_for(s, 10 * ELECTION_MS_MAX * 1000);
+    sim_run_for(s, 10 * ELECTION_MS_MAX * 1000);
     fault_heal(s);
-    run_for(s, 5 * ELECTION_MS_MAX * 1000);
+    sim_run_for(s, 5 * ELECTION_MS_MAX * 1000);
     if (s->terms_used != term)
         sim_fail(s, "liveness: one cut link deposed the leader of term %lu (now %lu)", term,
                  s->terms_used);
@@ -164,9 +164,9 @@ static void cut_one_link(struct sim *s)
  * taken in (R14; thesis 4.2.3). */
 static void stay_quiet(struct sim *s)
 {
-    run_for(s, 6000000);
+    sim_run_for(s, 6000000);
     uint64_t term = s->terms_used;
-    run_for(s, 10 * ELECTION_MS_MAX * 1000);
+    sim_run_for(s, 10 * ELECTION_MS_MAX * 1000);
     if (s->terms_used != term)
         sim_fail(s, "liveness: an election in term %lu without a fault", s->terms_used);
 }
@@ -196,8 +196,6 @@ static void prepare(struct sim *s, uint64_t seed, const char *profile)
     s->heal_us = 0;
     s->recent_count = 0;
     memset(s->cut, 0, sizeof s->cut);
-    memset(s->clients, 0, sizeof s->clients);
-    memset(s->reads, 0, sizeof s->reads);
     prng_init(&s->prng, seed);
     oracle_reset(s);
     s->free_count = 0;
@@ -212,6 +210,7 @@ static void prepare(struct sim *s, uint64_t seed, const char *profile)
         disk_clear(d);
     }
     member_reset(s);
+    s->machine->start(s);
     fault_choose(s, profile);
 }
 
@@ -231,20 +230,23 @@ static bool run_seed(struct sim *s, uint64_t seed, const char *profile)
         else
             world_push(s, 10000000, EV_RESTART, i, 0);
     }
-    for (uint32_t c = 1; c <= CLIENTS; c++) {
-        s->clients[c].sequence = 1;
+    for (uint32_t c = 1; c <= s->machine->client_count; c++)
         world_push(s, 1000000, EV_CLIENT, c, 0);
-    }
     world_push(s, 1500000, EV_FAULT, 0, 0);
     /* Half of the log's room is left for the calm end. */
     while (s->events < s->events_wanted && s->committed_count < LOG_MAX / 2 && next(s))
         continue;
     if (!s->failed)
         run_calm(s);
+    if (!s->failed)
+        s->machine->judge(s);
     for (uint32_t i = 1; i <= NODES_MAX; i++) {
         raft_destroy(s->nodes[i].raft);
         s->nodes[i].raft = NULL;
+        s->machine->drop(&s->nodes[i]);
+        disk_clear(s->nodes[i].disk);
     }
+    s->machine->release(s);
     if (s->failed)
         say_replay(s, s->why);
     return !s->failed;
@@ -291,20 +293,21 @@ static void sim_release(struct sim *s)
     buf_unref(s->commands);
 }
 
-static uint64_t number_from(const char *name, uint64_t otherwise)
+uint64_t sim_number(const char *name, uint64_t otherwise)
 {
     const char *text = getenv(name);
     return text && *text ? strtoull(text, NULL, 10) : otherwise;
 }
 
-int main(void)
+int sim_main(const struct machine *machine)
 {
     struct sim *s = &sim;
-    uint64_t seeds = number_from("SEEDS", getenv("SEED") ? 1 : 2000);
-    uint64_t first = number_from("SEED", 1), bad = 0;
-    s->events_wanted = number_from("EVENTS", 5000);
-    s->trace = number_from("TRACE", 0) != 0;
-    uint64_t most = number_from("FAILURES", 5);
+    s->machine = machine;
+    uint64_t seeds = sim_number("SEEDS", getenv("SEED") ? 1 : machine->seeds);
+    uint64_t first = sim_number("SEED", 1), bad = 0;
+    s->events_wanted = sim_number("EVENTS", machine->events);
+    s->trace = sim_number("TRACE", 0) != 0;
+    uint64_t most = sim_number("FAILURES", 5);
     sim_init(s);
     (void)signal(SIGABRT, on_abort);
     for (uint64_t i = 0; i < seeds && bad < most; i++)
@@ -316,8 +319,9 @@ int main(void)
     printf(
         "# %lu changes of membership, %lu of them the leader's own removal, %lu wipes, %lu joins\n",
         s->changes, s->removed_leaders, s->wipes, s->joins);
-    printf("%s sim/raft %lu seeds x %lu events, %lu violations\n", bad ? "not ok" : "ok", seeds,
-           s->events_wanted, bad);
+    bad += !machine->report(s);
+    printf("%s sim/%s %lu seeds x %lu events, %lu violations\n", bad ? "not ok" : "ok",
+           machine->name, seeds, s->events_wanted, bad);
     sim_release(s);
     return bad ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -1,10 +1,11 @@
-/* A cluster of Raft cores in one process, under faults, on one event queue and one generator.
+/* A cluster of Raft cores in one process, under faults, on one event queue and one generator. What
+ * the cores replicate, and for whom, is a table of functions (struct machine).
  *
  * Everything follows from the seed: two runs with the same seed, event count and build are equal.
  * Time is in microseconds of the world; each node has a clock of its own in milliseconds.
  * Files: raft_sim.c runs seeds, _world.c queue and network, _node.c the driver, _disk.c its disk,
- * _fault.c what goes wrong, _member.c changes of membership, _client.c load and reads, _oracle.c
- * what must hold. */
+ * _fault.c what goes wrong, _member.c changes of membership, _oracle.c what must hold; _state.c and
+ * _client.c are the abstract machine of sim-raft. */
 #ifndef CAIRN_TESTS_SIM_RAFT_SIM_H
 #define CAIRN_TESTS_SIM_RAFT_SIM_H
 
@@ -18,7 +19,7 @@
 enum {
     NODES_MAX = 12, /* ids in one run; those beyond the first members join later */
     CONFIGS_MAX = 1024,
-    CLIENTS = 3,
+    CLIENTS = 3,        /* numbers of clients in commands: 0..CLIENTS */
     BATCH_MAX = 8,      /* entries in a packet */
     LOG_MAX = 16384,    /* entries in one run */
     WRITES_MAX = 64,    /* writes queued at one disk; more: the oldest is done at once */
@@ -28,7 +29,6 @@ enum {
     CHECKPOINTS = 2,
     TERMS_MAX = 8192,
     FACTS_MAX = 1u << 16,
-    READS_MAX = 32,
 };
 
 enum { ELECTION_MS_MAX = 800, CALM_TIMEOUTS = 50 };
@@ -51,11 +51,13 @@ struct packet {
     bool in_use;
 };
 
-/* The replicated state: who has done what, and a hash over everything applied. */
+/* Where the replicated state stands, and a hash over all of it. */
 struct state {
     uint64_t index, term, hash;
-    uint32_t done[CLIENTS + 1];
-    uint32_t config; /* in force at index, by number; 0 = a new node that knows of none */
+    uint32_t done[CLIENTS + 1]; /* abstract machine: who has done what */
+    uint32_t config;   /* in force at index, by number; 0 = a new node that knows of none */
+    struct buf *image; /* of a checkpoint: a reference to what the machine wrote, or NULL */
+    size_t image_size;
 };
 
 struct disk_write {
@@ -78,6 +80,7 @@ struct node {
     unsigned incarnation;
     struct disk *disk;
     struct state state;
+    struct replica *replica; /* the machine's; survives a crash of the process */
     uint64_t commit_index, apply_index;
 
     /* The log writer: entries handed over and not yet durable, as the writer's copy. */
@@ -113,27 +116,40 @@ enum event_kind { EV_PACKET, EV_TIMER, EV_WRITE, EV_FETCH, EV_CLIENT, EV_FAULT, 
 struct sim_event {
     uint64_t at_us, order;
     enum event_kind kind;
-    uint32_t who, number; /* node or packet or client; incarnation */
-};
-
-struct client {
-    uint32_t sequence; /* of the operation under way */
-    uint32_t node;
-    unsigned incarnation; /* of the node that took it; 0 = nobody did */
-    uint64_t term, index;
-    uint64_t give_up_us;
-    uint64_t acked_index;
-};
-
-struct sim_read {
-    uint64_t id, required; /* the least index that may be observed */
-    uint32_t node;
-    unsigned incarnation;
-    uint64_t index; /* 0: not confirmed yet */
-    bool in_use;
+    uint32_t who, number; /* node or packet or client; incarnation, or what the client wants */
 };
 
 struct sim;
+
+/* What is replicated and who uses it. Entries name their command by number; only the machine knows
+ * what it means. */
+struct machine {
+    const char *name;
+    unsigned client_count;
+    unsigned seeds, events; /* how many when nobody says */
+    /* One seed: before anything happens; when all is calm and converged; with every node gone. */
+    void (*start)(struct sim *s);
+    void (*judge)(struct sim *s);
+    void (*release)(struct sim *s);
+    bool (*report)(const struct sim *s); /* figures of all seeds; false: they are not good */
+    /* The state of one node. apply brings state.hash to that of state.index, where the entry is;
+     * answer comes when that was compared with the other nodes'. */
+    void (*apply_begin)(struct sim *s, struct node *n);
+    void (*apply)(struct sim *s, struct node *n, const struct raft_entry *entry);
+    void (*answer)(struct sim *s, struct node *n, const struct raft_entry *entry);
+    void (*apply_end)(struct sim *s, struct node *n);
+    void (*checkpoint)(struct sim *s, struct node *n, struct state *state); /* adds the image */
+    void (*load)(struct sim *s, struct node *n,
+                 const struct state *checkpoint);   /* index 0: empty */
+    void (*restart)(struct sim *s, struct node *n); /* the process died, its state did not */
+    void (*drop)(struct node *n);
+    /* Its clients. */
+    void (*tick)(struct sim *s, uint32_t client, uint32_t number);
+    void (*on_reads)(struct sim *s, struct node *n, const struct raft_update *u);
+    void (*forget_node)(struct sim *s, const struct node *n);
+    void (*calm)(struct sim *s);         /* from now on */
+    bool (*served)(const struct sim *s); /* each client got through since then */
+};
 
 struct profile {
     const char *name;
@@ -164,6 +180,7 @@ struct sim {
     struct profile profile;
     bool calm; /* faults are off */
     bool failed, trace;
+    const struct machine *machine;
     char why[400];
 
     uint64_t now_us, order;
@@ -188,10 +205,6 @@ struct sim {
 
     struct buf *commands; /* one block; each command's payload is a slice of it */
 
-    struct client clients[CLIENTS + 1];
-    struct sim_read reads[READS_MAX];
-    uint64_t read_id;
-
     /* The oracle. */
     uint64_t generation;
     struct fact *facts;
@@ -210,11 +223,15 @@ struct sim {
 /* raft_sim.c */
 __attribute__((format(printf, 2, 3))) void sim_fail(struct sim *s, const char *format, ...);
 __attribute__((format(printf, 2, 3))) void sim_trace(struct sim *s, const char *format, ...);
+void sim_run_for(struct sim *s, uint64_t length_us);
+uint64_t sim_number(const char *name, uint64_t otherwise); /* from the environment */
+int sim_main(const struct machine *machine); /* returns the exit status of the process */
 
 /* raft_sim_world.c */
 void world_push(struct sim *s, uint64_t at_us, enum event_kind kind, uint32_t who, uint32_t number);
 bool world_pop(struct sim *s, struct sim_event *ret_event);
 void world_send(struct sim *s, const struct raft_message *m);
+uint64_t world_delay_us(struct sim *s);
 void world_replay(struct sim *s);
 struct packet *world_packet(struct sim *s, uint32_t number);
 void world_free_packet(struct sim *s, uint32_t number);
@@ -236,6 +253,7 @@ void disk_queue_write(struct sim *s, struct node *n, const struct raft_update *u
 void disk_on_write(struct sim *s, struct node *n);
 void disk_crash(struct sim *s, struct node *n);
 void disk_clear(struct disk *d);
+void disk_restore(struct sim *s, struct node *n, const struct state *checkpoint);
 void disk_checkpoint(struct sim *s, struct node *n);
 void disk_fetch(struct sim *s, struct node *n, uint32_t from, uint64_t index, uint64_t term);
 void disk_on_fetch(struct sim *s, struct node *n);
@@ -262,12 +280,13 @@ void fault_heal(struct sim *s);
 void fault_cut_leader_link(struct sim *s);
 
 /* raft_sim_client.c */
-void client_tick(struct sim *s, uint32_t client);
+void client_start(struct sim *s);
+void client_tick(struct sim *s, uint32_t client, uint32_t number);
 void client_on_apply(struct sim *s, struct node *n, const struct raft_entry *entry);
 void client_on_reads(struct sim *s, struct node *n, const struct raft_update *u);
-void client_serve_reads(struct sim *s, struct node *n);
 void client_forget_node(struct sim *s, const struct node *n);
-void client_lease_read(struct sim *s, struct node *n);
+void client_calm(struct sim *s);
+bool client_served(const struct sim *s);
 
 /* raft_sim_oracle.c */
 void oracle_reset(struct sim *s);

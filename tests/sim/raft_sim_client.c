@@ -4,6 +4,54 @@
 
 #include <string.h>
 
+enum { READS_MAX = 32 };
+
+struct client {
+    uint32_t sequence; /* of the operation under way */
+    uint32_t node;
+    unsigned incarnation; /* of the node that took it; 0 = nobody did */
+    uint64_t term, index;
+    uint64_t give_up_us;
+    uint64_t acked_index;
+};
+
+struct sim_read {
+    uint64_t id, required; /* the least index that may be observed */
+    uint32_t node;
+    unsigned incarnation;
+    uint64_t index; /* 0: not confirmed yet */
+    bool in_use;
+};
+
+static struct client clients[CLIENTS + 1];
+static struct sim_read reads[READS_MAX];
+static uint64_t read_id;
+
+void client_start(struct sim *s)
+{
+    (void)s;
+    memset(clients, 0, sizeof clients);
+    memset(reads, 0, sizeof reads);
+    for (uint32_t c = 1; c <= CLIENTS; c++)
+        clients[c].sequence = 1;
+}
+
+void client_calm(struct sim *s)
+{
+    (void)s;
+    for (uint32_t c = 1; c <= CLIENTS; c++)
+        clients[c].acked_index = 0;
+}
+
+bool client_served(const struct sim *s)
+{
+    (void)s;
+    for (uint32_t c = 1; c <= CLIENTS; c++)
+        if (clients[c].acked_index == 0)
+            return false;
+    return true;
+}
+
 /* Half of the time the client knows the leader, otherwise it tries anybody. */
 static struct node *choose_node(struct sim *s)
 {
@@ -17,7 +65,7 @@ static struct node *choose_node(struct sim *s)
 
 static void propose(struct sim *s, uint32_t number, struct node *n)
 {
-    struct client *c = &s->clients[number];
+    struct client *c = &clients[number];
     struct raft_entry entries[4];
     struct raft_status st;
     struct entry_copy own = {.kind = RAFT_ENTRY_COMMAND, .command = {number, c->sequence}};
@@ -44,11 +92,11 @@ static void propose(struct sim *s, uint32_t number, struct node *n)
 
 static void read_index(struct sim *s, struct node *n)
 {
-    struct sim_read *r = &s->reads[s->read_id % READS_MAX];
+    struct sim_read *r = &reads[read_id % READS_MAX];
     struct raft_event event = {.kind = RAFT_EV_READ};
-    event.read_id = ++s->read_id;
-    r = &s->reads[s->read_id % READS_MAX];
-    *r = (struct sim_read){.id = s->read_id,
+    event.read_id = ++read_id;
+    r = &reads[read_id % READS_MAX];
+    *r = (struct sim_read){.id = read_id,
                            .required = s->observed_index,
                            .node = n->id,
                            .incarnation = n->incarnation,
@@ -58,7 +106,7 @@ static void read_index(struct sim *s, struct node *n)
 }
 
 /* R16: asked of any node, also of one that has just been paused and knows of nothing. */
-void client_lease_read(struct sim *s, struct node *n)
+static void lease_read(struct sim *s, struct node *n)
 {
     struct raft_status st;
     if (!s->lease_reads || !node_awake(s, n) || n->role != RAFT_LEADER)
@@ -73,14 +121,15 @@ void client_lease_read(struct sim *s, struct node *n)
     s->observed_index = n->state.index;
 }
 
-void client_tick(struct sim *s, uint32_t number)
+void client_tick(struct sim *s, uint32_t number, uint32_t unused)
 {
-    struct client *c = &s->clients[number];
+    (void)unused;
+    struct client *c = &clients[number];
     uint64_t gap = s->calm ? 50 : s->profile.client_gap_ms;
     world_push(s, s->now_us + prng_between(&s->prng, 1, gap) * 1000, EV_CLIENT, number, 0);
     struct node *n = choose_node(s);
     if (prng_chance(&s->prng, 300))
-        client_lease_read(s, n);
+        lease_read(s, n);
     if (!node_awake(s, n))
         return;
     if (prng_chance(&s->prng, 300))
@@ -94,7 +143,7 @@ void client_tick(struct sim *s, uint32_t number)
 void client_on_apply(struct sim *s, struct node *n, const struct raft_entry *entry)
 {
     for (uint32_t i = 1; i <= CLIENTS; i++) {
-        struct client *c = &s->clients[i];
+        struct client *c = &clients[i];
         if (c->incarnation != n->incarnation || c->node != n->id || c->index != entry->index)
             continue;
         c->incarnation = 0;
@@ -108,10 +157,10 @@ void client_on_apply(struct sim *s, struct node *n, const struct raft_entry *ent
     }
 }
 
-void client_serve_reads(struct sim *s, struct node *n)
+static void serve_reads(struct sim *s, struct node *n)
 {
     for (unsigned i = 0; i < READS_MAX; i++) {
-        struct sim_read *r = &s->reads[i];
+        struct sim_read *r = &reads[i];
         if (!r->in_use || r->node != n->id || r->incarnation != n->incarnation || r->index == 0 ||
             n->state.index < r->index)
             continue;
@@ -129,7 +178,7 @@ void client_on_reads(struct sim *s, struct node *n, const struct raft_update *u)
 {
     for (unsigned i = 0; i < u->reads.count; i++) {
         const struct raft_read *ready = &u->reads.reads[i];
-        struct sim_read *r = &s->reads[ready->id % READS_MAX];
+        struct sim_read *r = &reads[ready->id % READS_MAX];
         if (!r->in_use || r->id != ready->id)
             continue;
         if (ready->status != 0) {
@@ -141,12 +190,13 @@ void client_on_reads(struct sim *s, struct node *n, const struct raft_update *u)
                      ready->index, r->required);
         r->index = ready->index;
     }
-    client_serve_reads(s, n);
+    serve_reads(s, n);
 }
 
 void client_forget_node(struct sim *s, const struct node *n)
 {
+    (void)s;
     for (unsigned i = 0; i < READS_MAX; i++)
-        if (s->reads[i].node == n->id)
-            s->reads[i].in_use = false;
+        if (reads[i].node == n->id)
+            reads[i].in_use = false;
 }

@@ -91,13 +91,24 @@ void disk_clear(struct disk *d)
     d->voted_for = 0;
     d->joining = false;
     d->first = 1;
+    for (unsigned i = 0; i < CHECKPOINTS; i++)
+        buf_unref(d->checkpoints[i].image);
     memset(d->checkpoints, 0, sizeof d->checkpoints);
 }
 
-static void keep_checkpoint(struct disk *d, const struct state *state)
+static void keep_checkpoint(struct disk *d, const struct state *take_state)
 {
+    buf_unref(d->checkpoints[1].image);
     d->checkpoints[1] = d->checkpoints[0];
-    d->checkpoints[0] = *state;
+    d->checkpoints[0] = *take_state;
+}
+
+void disk_restore(struct sim *s, struct node *n, const struct state *checkpoint)
+{
+    n->state = *checkpoint;
+    n->state.image = NULL;
+    n->state.image_size = 0;
+    s->machine->load(s, n, checkpoint);
 }
 
 void disk_checkpoint(struct sim *s, struct node *n)
@@ -106,6 +117,7 @@ void disk_checkpoint(struct sim *s, struct node *n)
     struct state state = n->state;
     if (!member_checkpoint(s, n, &state))
         return; /* a new node does not know yet who is in the cluster */
+    s->machine->checkpoint(s, n, &state);
     keep_checkpoint(d, &state);
     /* Trim only behind the older checkpoint; writes under way never reach that far back. */
     uint64_t keep = d->checkpoints[1].index;
@@ -157,8 +169,10 @@ void disk_on_fetch(struct sim *s, struct node *n)
     const struct state *found = find_checkpoint(s, n);
     bool good = found && (s->calm || !prng_chance(&s->prng, 50));
     if (good) {
-        n->state = *found;
-        keep_checkpoint(n->disk, found);
+        struct state copy = *found;
+        copy.image = found->image ? buf_ref(found->image) : NULL;
+        disk_restore(s, n, found);
+        keep_checkpoint(n->disk, &copy);
         event.kind = RAFT_EV_SNAPSHOT_INSTALLED;
         event.snapshot.index = n->fetch_index;
         event.snapshot.term = n->fetch_term;

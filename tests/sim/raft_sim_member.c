@@ -181,6 +181,7 @@ void member_wipe(struct sim *s)
     n->disk->joining = true;
     n->wiped++;
     n->state = (struct state){0};
+    s->machine->drop(n);
     s->wipes++;
 }
 

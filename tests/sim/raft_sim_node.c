@@ -30,33 +30,24 @@ static void set_timer(struct sim *s, struct node *n, uint64_t wake_at_ms)
 
 static void apply(struct sim *s, struct node *n, uint64_t to)
 {
+    if (n->state.index >= to || s->failed)
+        return;
+    s->machine->apply_begin(s, n);
     while (n->state.index < to && !s->failed) {
         const struct raft_entry *e = raft_entry_at(n->raft, n->state.index + 1);
         if (!e) {
             sim_fail(s, "node %u: entry %lu to apply is not in memory", n->id, n->state.index + 1);
-            return;
+            break;
         }
-        struct command c = command_of(s, e);
-        struct state *st = &n->state;
-        st->index = e->index;
-        st->term = e->term;
-        st->hash = (st->hash ^ (e->term << 40) ^ ((uint64_t)c.client << 32) ^ c.sequence) *
-                   0x9e3779b97f4a7c15u;
-        st->hash ^= st->hash >> 31;
+        n->state.index = e->index;
+        n->state.term = e->term;
         if (e->kind == RAFT_ENTRY_CONFIG)
-            st->config = c.sequence;
-        if (e->kind == RAFT_ENTRY_COMMAND && c.client > 0) {
-            if (c.sequence > st->done[c.client] + 1)
-                sim_fail(
-                    s,
-                    "acknowledged proposal lost: node %u applies client %u operation %u after %u",
-                    n->id, c.client, c.sequence, st->done[c.client]);
-            if (c.sequence > st->done[c.client])
-                st->done[c.client] = c.sequence;
-        }
+            n->state.config = command_of(s, e).sequence;
+        s->machine->apply(s, n, e);
         oracle_applied(s, n);
-        client_on_apply(s, n, e);
+        s->machine->answer(s, n, e);
     }
+    s->machine->apply_end(s, n);
 }
 
 static void send_all(struct sim *s, struct node *n, const struct raft_messages *q)
@@ -121,7 +112,7 @@ static void perform(struct sim *s, struct node *n, const struct raft_update *u)
         disk_queue_write(s, n, u);
     n->apply_index = u->apply_index;
     apply(s, n, u->apply_index);
-    client_on_reads(s, n, u);
+    s->machine->on_reads(s, n, u);
     if (u->todo & RAFT_FETCH_SNAPSHOT)
         disk_fetch(s, n, u->fetch.from, u->fetch.index, u->fetch.term);
     set_timer(s, n, u->wake_at_ms);
@@ -153,7 +144,7 @@ void node_crash(struct sim *s, struct node *n)
     n->fetch_index = 0;
     n->wake_us = 0;
     disk_crash(s, n);
-    client_forget_node(s, n);
+    s->machine->forget_node(s, n);
     s->crashes++;
     uint64_t down_us = prng_between(&s->prng, 1000, 2000000);
     n->restart_us = s->now_us + down_us;
@@ -171,7 +162,9 @@ void node_boot(struct sim *s, struct node *n)
     struct disk *d = n->disk;
     /* A killed process keeps its state machine; a machine that lost power restores a checkpoint. */
     if (n->state.index < d->checkpoints[0].index || prng_chance(&s->prng, 500))
-        n->state = d->checkpoints[0];
+        disk_restore(s, n, &d->checkpoints[0]);
+    else
+        s->machine->restart(s, n);
     uint32_t first = n->founder && !d->joining ? 1 : 0;
     uint32_t config_number = d->checkpoints[0].index > 0 ? d->checkpoints[0].config : first;
     struct raft_config config = {0};

@@ -97,7 +97,7 @@ void world_free_packet(struct sim *s, uint32_t number)
     s->free_packets[s->free_count++] = number;
 }
 
-static uint64_t delay_us(struct sim *s)
+uint64_t world_delay_us(struct sim *s)
 {
     if (s->calm)
         return prng_between(&s->prng, 200, 3000);
@@ -131,7 +131,7 @@ static void dispatch(struct sim *s, const struct raft_message *m)
     CHECK(!p->in_use && m->entry_count <= BATCH_MAX);
     p->in_use = true;
     copy_message(s, p, m);
-    world_push(s, s->now_us + delay_us(s), EV_PACKET, m->to, number);
+    world_push(s, s->now_us + world_delay_us(s), EV_PACKET, m->to, number);
 }
 
 static void remember(struct sim *s, const struct raft_message *m)
