@@ -6,6 +6,7 @@
 
 #include "common/base/check.h"
 #include "common/ring/ring.h"
+#include "common/wire/prim.h"
 
 enum { TARGETS = 100, SHARDS = 2048, COPIES = 3 };
 
@@ -48,6 +49,61 @@ static void order_does_not_matter(void)
     CU_ASSERT_EQUAL(ring_form(r, SHARDS, COPIES, b), 0);
     ring_destroy(r);
     CU_ASSERT_EQUAL(memcmp(a, b, sizeof a), 0);
+}
+
+/* What ring_form answers stands in Raft logs: a metaserver that replays one must come to the same
+ * table, so these digests never change. */
+struct golden {
+    unsigned target_count, per_host, copies;
+    uint32_t shard_count, weight_step; /* target i weighs 1000 + (i % 4) * weight_step */
+    const char *host_prefix, *digest;
+};
+
+static const struct golden goldens[] = {
+    {4, 1, 2, 1024, 0, "c", "4768e6725c2b41e513ea4ae175392301652103c4"},
+    {1, 1, 1, 1024, 0, "c", "8922a7c51ca73908e278e8dd3a4abccc2348d9c8"},
+    {12, 2, 3, 1024, 0, "node", "7fb9429417e8aedbc6c9853d340906cf3e23e9c0"},
+    {100, 2, 3, 2048, 0, "z/r/h", "774b20770625291c2fc2b9ff9315d3df5c5085cf"},
+    {100, 3, 5, 2048, 500, "h", "bc9bc3b9e48fbdad560739485d998cd8743e770a"},
+    {6, 2, 3, 1024, 1000, "h",
+     "a7c430e9f6341201d2a8baaa5d00c39c33c0d497"}, /* as many hosts as copies, of unequal weight */
+    {6, 3, 4, 1024, 1000, "h",
+     "a68268239b9403d793fa88654b76401656629792"}, /* fewer hosts than copies */
+};
+
+static void form_golden(const struct golden *g, char ret_digest[2 * SHA1_SIZE + 1])
+{
+    static struct ring_target targets[TARGETS];
+    static uint32_t ids[SHARDS * 5];
+    static uint8_t bytes[SHARDS * 5 * 4];
+    uint8_t digest[SHA1_SIZE];
+    for (uint32_t i = 0; i < g->target_count; i++) {
+        (void)snprintf(hosts[i], sizeof hosts[i], "%s%u", g->host_prefix, i / g->per_host);
+        targets[i] = (struct ring_target){.id = i + 1,
+                                          .uuid = fixture_uuid(i + 1),
+                                          .host = hosts[i],
+                                          .weight = RING_WEIGHT_MEAN + i % 4 * g->weight_step};
+    }
+    struct ring *r = ring_create(targets, g->target_count);
+    CU_ASSERT_EQUAL(ring_form(r, g->shard_count, g->copies, ids), 0);
+    ring_destroy(r);
+    size_t count = (size_t)g->shard_count * g->copies;
+    for (size_t i = 0; i < count; i++)
+        store_u32(bytes + i * 4, ids[i]);
+    checksum_sha1(bytes, count * 4, digest);
+    for (unsigned i = 0; i < SHA1_SIZE; i++)
+        (void)snprintf(ret_digest + (size_t)2 * i, 3, "%02x", digest[i]);
+}
+
+static void form_never_changes(void)
+{
+    for (unsigned i = 0; i < sizeof goldens / sizeof goldens[0]; i++) {
+        char digest[2 * SHA1_SIZE + 1];
+        form_golden(&goldens[i], digest);
+        if (strcmp(digest, goldens[i].digest) != 0)
+            printf("# golden %u is %s\n", i, digest);
+        CU_ASSERT_STRING_EQUAL(digest, goldens[i].digest);
+    }
 }
 
 /* Bounded load: no target above 1.06 of the mean; no two slots of a chain on one host. */
@@ -185,6 +241,7 @@ static void reassignment_needs_enough_targets(void)
     T(reassignment_moves_little)          \
     T(reassignment_needs_enough_targets)  \
     T(shard_of_chunk_is_fixed)            \
+    T(form_never_changes)                 \
     T(order_does_not_matter)              \
     T(load_is_bounded_and_hosts_distinct) \
     T(too_few_hosts)                      \
