@@ -100,7 +100,8 @@ static const struct ring *ring_of(const struct planning *p)
     CHECK(targets != NULL);
     for (unsigned i = 0; i < table->target_count; i++) {
         const struct target *t = &table->targets[i];
-        targets[i] = (struct ring_target){t->id, t->uuid, t->host, t->weight};
+        targets[i] = (struct ring_target){
+            .id = t->id, .uuid = t->uuid, .host = t->host, .weight = t->weight};
     }
     ring_destroy(p->planner->ring);
     p->planner->ring = ring_create(targets, table->target_count);
@@ -115,9 +116,9 @@ static uint32_t pending_of(const void *arg, uint32_t id)
 {
     const struct planning *p = arg;
     const struct standing_of *s = standing_of(p, id);
-    if (s->standing != STANDING_WELL || s->receptions >= p->options->receptions_max)
-        return UINT32_MAX;
-    return s->receptions;
+    if (s->standing != STANDING_WELL)
+        return RING_CLOSED;
+    return s->receptions >= p->options->receptions_max ? RING_BUSY : s->receptions;
 }
 
 static void replace_slot(const struct planning *p, const struct ring *ring,

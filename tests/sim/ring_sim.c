@@ -7,7 +7,7 @@
 #include <time.h>
 
 #include "common/base/check.h"
-#include "common/ring/ring.h"
+#include "common/ring/placement.h"
 
 enum { COPIES = 3, TARGETS_PER_HOST = 2, LOOKUPS = 2000000 };
 
@@ -112,6 +112,16 @@ static struct moves compare(const uint32_t *before, const uint32_t *after, uint3
 
 /* ---- the scenarios ---- */
 
+static int plan(const struct ring *r, const uint32_t *changed, unsigned count, uint32_t *ids)
+{
+    struct placement p = {.ring = r,
+                          .shard_count = shard_count,
+                          .copies = COPIES,
+                          .changed = changed,
+                          .changed_count = count};
+    return placement_plan(&p, ids, NULL);
+}
+
 static void form(void)
 {
     double started = now_s();
@@ -129,7 +139,7 @@ static void form(void)
     uint32_t *again = malloc(slot_count() * sizeof *again);
     CHECK(again != NULL);
     memcpy(again, formed, slot_count() * sizeof *again);
-    CHECK(ring_reassign(r, shard_count, COPIES, NULL, 0, again) == 0);
+    CHECK(plan(r, NULL, 0, again) == 0);
     row("nothing changed: slots moved", (double)compare(formed, again, UINT32_MAX).all, 0.5);
     free(again);
     ring_destroy(r);
@@ -141,7 +151,7 @@ static void join(void)
     struct ring *r = ring_create(targets, target_count + 1);
     CHECK(after != NULL);
     memcpy(after, formed, slot_count() * sizeof *after);
-    CHECK(ring_reassign(r, shard_count, COPIES, &joined, 1, after) == 0);
+    CHECK(plan(r, &joined, 1, after) == 0);
     struct moves m = compare(formed, after, UINT32_MAX);
     uint32_t *load = calloc(target_count + 2, sizeof *load);
     CHECK(load != NULL);
@@ -166,7 +176,7 @@ static void leave(unsigned count, const char *name, double hottest_bound)
     struct ring *r = ring_create(targets, target_count - count);
     CHECK(after != NULL);
     memcpy(after, formed, slot_count() * sizeof *after);
-    CHECK(ring_reassign(r, shard_count, COPIES, NULL, 0, after) == 0);
+    CHECK(plan(r, NULL, 0, after) == 0);
     struct moves m = compare(formed, after, left_from);
     double mean = (double)m.all / m.receivers;
     (void)snprintf(what, sizeof what, "%s: slots moved / slots lost", name);

@@ -5,18 +5,24 @@
 #include <stdlib.h>
 
 #include "common/base/check.h"
-#include "common/ring/ring.h"
+#include "common/ring/placement.h"
 #include "common/wire/prim.h"
 
 enum { TARGETS = 100, SHARDS = 2048, COPIES = 3 };
 
 static char hosts[TARGETS][16];
 
+static struct ring_target target_of(uint32_t id, uint32_t number, const char *host)
+{
+    return (struct ring_target){
+        .id = id, .uuid = fixture_uuid(number), .host = host, .weight = RING_WEIGHT_MEAN};
+}
+
 static void make_targets(struct ring_target *targets, unsigned per_host)
 {
     for (uint32_t i = 0; i < TARGETS; i++) {
         (void)snprintf(hosts[i], sizeof hosts[i], "h%u", i / per_host);
-        targets[i] = (struct ring_target){i + 1, fixture_uuid(i + 1), hosts[i], RING_WEIGHT_MEAN};
+        targets[i] = target_of(i + 1, i + 1, hosts[i]);
     }
 }
 
@@ -132,7 +138,7 @@ static void too_few_hosts(void)
     struct ring_target targets[3];
     uint32_t ids[8 * 3];
     for (uint32_t i = 0; i < 3; i++)
-        targets[i] = (struct ring_target){i + 1, fixture_uuid(i), i < 2 ? "a" : "b", 1000};
+        targets[i] = target_of(i + 1, i, i < 2 ? "a" : "b");
     struct ring *r = ring_create(targets, 3);
     CU_ASSERT_EQUAL(ring_form(r, 8, 3, ids), 0);
     for (unsigned i = 0; i < 8; i++)
@@ -159,14 +165,19 @@ static void replacement_takes_the_least_busy(void)
     uint32_t pending[5] = {0, 0, 5, 1, 0}, taken[1] = {1}, id = 0;
     static const char *const names[] = {"a", "b", "c", "a"};
     for (uint32_t i = 0; i < 4; i++)
-        targets[i] = (struct ring_target){i + 1, fixture_uuid(i), names[i], 1000};
+        targets[i] = target_of(i + 1, i, names[i]);
     struct ring *r = ring_create(targets, 4);
     CU_ASSERT_EQUAL(ring_replacement(r, 0, taken, 1, pending_of, pending, &id), 0);
     CU_ASSERT_EQUAL(id, 3);
-    pending[2] = pending[3] = UINT32_MAX;
+    pending[3] = RING_BUSY;
+    CU_ASSERT_EQUAL(ring_replacement(r, 0, taken, 1, pending_of, pending, &id), 0);
+    CU_ASSERT_EQUAL(id, 2);
+    pending[2] = RING_BUSY; /* not onto the same host for that */
+    CU_ASSERT_EQUAL(ring_replacement(r, 0, taken, 1, pending_of, pending, &id), -ERR_BUSY);
+    pending[2] = pending[3] = RING_CLOSED;
     CU_ASSERT_EQUAL(ring_replacement(r, 0, taken, 1, pending_of, pending, &id), 0);
     CU_ASSERT_EQUAL(id, 4); /* no other host is left */
-    pending[4] = UINT32_MAX;
+    pending[4] = RING_CLOSED;
     CU_ASSERT_EQUAL(ring_replacement(r, 0, taken, 1, pending_of, pending, &id), -ERR_NO_ENTRY);
     ring_destroy(r);
 }
@@ -177,6 +188,17 @@ static unsigned count_moves(const uint32_t *before, const uint32_t *after, unsig
     for (unsigned i = 0; i < count; i++)
         moves += before[i] != after[i];
     return moves;
+}
+
+static int plan(const struct ring *r, uint32_t shard_count, const uint32_t *changed, unsigned count,
+                uint32_t *ids)
+{
+    struct placement p = {.ring = r,
+                          .shard_count = shard_count,
+                          .copies = COPIES,
+                          .changed = changed,
+                          .changed_count = count};
+    return placement_plan(&p, ids, NULL);
 }
 
 /* A small slice of `make sim-ring`: nothing moves without a cause, a newcomer takes its share and
@@ -192,19 +214,19 @@ static void reassignment_moves_little(void)
     struct ring *r = ring_create(targets, TARGETS - 1);
     CU_ASSERT_EQUAL(ring_form(r, SHARDS, COPIES, ids), 0);
     memcpy(after, ids, sizeof ids);
-    CU_ASSERT_EQUAL(ring_reassign(r, SHARDS, COPIES, NULL, 0, after), 0);
+    CU_ASSERT_EQUAL(plan(r, SHARDS, NULL, 0, after), 0);
     CU_ASSERT_EQUAL(count_moves(ids, after, ALL), 0);
     ring_destroy(r);
 
     r = ring_create(targets, TARGETS);
-    CU_ASSERT_EQUAL(ring_reassign(r, SHARDS, COPIES, &newcomer, 1, after), 0);
+    CU_ASSERT_EQUAL(plan(r, SHARDS, &newcomer, 1, after), 0);
     CU_ASSERT_TRUE(count_moves(ids, after, ALL) <= ALL * 1.25 / TARGETS);
     CU_ASSERT_TRUE(count_moves(ids, after, ALL) >= ALL * 0.8 / TARGETS);
     ring_destroy(r);
 
     r = ring_create(targets + 1, TARGETS - 2); /* without the first one */
     memcpy(after, ids, sizeof ids);
-    CU_ASSERT_EQUAL(ring_reassign(r, SHARDS, COPIES, NULL, 0, after), 0);
+    CU_ASSERT_EQUAL(plan(r, SHARDS, NULL, 0, after), 0);
     for (unsigned i = 0; i < ALL; i++) {
         lost += ids[i] == 1;
         if (ids[i] != after[i] && ++received[after[i]] > most)
@@ -223,17 +245,17 @@ static void reassignment_needs_enough_targets(void)
     struct ring_target targets[3];
     uint32_t ids[8 * 3], before[8 * 3];
     for (uint32_t i = 0; i < 3; i++)
-        targets[i] = (struct ring_target){i + 1, fixture_uuid(i), "a", 1000};
+        targets[i] = target_of(i + 1, i, "a");
     struct ring *r = ring_create(targets, 3);
     CU_ASSERT_EQUAL(ring_form(r, 8, 3, ids), 0);
     ring_destroy(r);
     memcpy(before, ids, sizeof ids);
     r = ring_create(targets, 2);
-    CU_ASSERT_EQUAL(ring_reassign(r, 8, 3, NULL, 0, ids), -ERR_NO_SPACE);
+    CU_ASSERT_EQUAL(plan(r, 8, NULL, 0, ids), -ERR_NO_SPACE);
     CU_ASSERT_EQUAL(count_moves(ids, before, 8 * 3), 0);
     ring_destroy(r);
     r = ring_create(targets, 0);
-    CU_ASSERT_EQUAL(ring_reassign(r, 8, 3, NULL, 0, ids), -ERR_NO_SPACE);
+    CU_ASSERT_EQUAL(plan(r, 8, NULL, 0, ids), -ERR_NO_SPACE);
     ring_destroy(r);
 }
 
