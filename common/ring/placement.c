@@ -80,7 +80,32 @@ static void fill(struct plan_state *s)
             fill_slot(s, (uint32_t)(i / s->copies), (unsigned)(i % s->copies));
 }
 
-/* ---- 3: copies that could stand further apart ---- */
+/* ---- 2 and 5: targets above their limit ---- */
+
+/* Only where another has room: above its limit is better than a spoiled chain. */
+static bool move_away(struct plan_state *s, uint32_t shard, unsigned slot, enum demand demand)
+{
+    uint32_t others[COPIES_LIMIT], member;
+    unsigned count = plan_others(s, shard, slot, others);
+    uint32_t holder = s->slots[(uint64_t)shard * s->copies + slot];
+    uint64_t least = plan_least_nearness(s, others, count, demand);
+    if (least > ring_nearness_to(s->ring, holder, others, count) ||
+        !plan_choose(s, shard, others, count, demand, least, &member))
+        return false;
+    plan_put(s, shard, slot, member);
+    return true;
+}
+
+static void relieve(struct plan_state *s, bool changed, enum demand demand, uint64_t budget)
+{
+    for (uint64_t i = 0; i < s->slot_count && budget > 0; i++) {
+        const struct standing *m = s->slots[i] == NOBODY ? NULL : &s->standing[s->slots[i]];
+        if (m && m->load > m->limit && (m->changed || !changed))
+            budget -= move_away(s, (uint32_t)(i / s->copies), (unsigned)(i % s->copies), demand);
+    }
+}
+
+/* ---- 4: copies that could stand further apart ---- */
 
 static uint64_t shard_nearness(const struct plan_state *s, uint32_t shard)
 {
@@ -134,27 +159,6 @@ static void spread(struct plan_state *s)
     }
 }
 
-/* ---- 4: targets above their limit ---- */
-
-/* Only where another has room: above its limit is better than a spoiled chain. */
-static void relieve(struct plan_state *s, bool changed, uint64_t budget)
-{
-    for (uint64_t i = 0; i < s->slot_count && budget > 0; i++) {
-        uint32_t others[COPIES_LIMIT], member, shard = (uint32_t)(i / s->copies);
-        unsigned slot = (unsigned)(i % s->copies);
-        const struct standing *m = s->slots[i] == NOBODY ? NULL : &s->standing[s->slots[i]];
-        if (!m || m->load <= m->limit || (changed && !m->changed))
-            continue;
-        unsigned count = plan_others(s, shard, slot, others);
-        uint64_t least = plan_least_nearness(s, others, count, DEMAND_ROOM);
-        if (least > ring_nearness_to(s->ring, s->slots[i], others, count) ||
-            !plan_choose(s, shard, others, count, DEMAND_ROOM, least, &member))
-            continue;
-        plan_put(s, shard, slot, member);
-        budget--;
-    }
-}
-
 /* ---- all ---- */
 
 static void finish(const struct plan_state *s, uint32_t *ids, struct placement_report *ret_report)
@@ -185,19 +189,20 @@ int placement_plan(const struct placement *p, uint32_t *ids, struct placement_re
                            .ring = p->ring,
                            .copies = p->copies,
                            .slot_count = (uint64_t)p->shard_count * p->copies};
-    if (p->copies < 1 || p->copies > COPIES_LIMIT)
+    if (p->copies < 1 || p->copies > COPIES_LIMIT || p->shard_count == 0)
         return -ERR_INVALID;
     if (ring_least_nearness(p->ring, p->copies) == UINT64_MAX)
         return -ERR_NO_SPACE;
     init(&s, ids);
     fill(&s);
+    relieve(&s, true, DEMAND_WANTS, UINT64_MAX);
+    relieve(&s, true, DEMAND_ROOM, UINT64_MAX);
     plan_claims(&s);
     spread(&s);
-    relieve(&s, true, UINT64_MAX);
 #ifdef PLANT_STICKY
-    relieve(&s, false, UINT64_MAX);
+    relieve(&s, false, DEMAND_ROOM, UINT64_MAX);
 #else
-    relieve(&s, false, p->balance ? UINT64_MAX : s.moves / BALANCE_PART);
+    relieve(&s, false, DEMAND_ROOM, p->balance ? UINT64_MAX : s.moves / BALANCE_PART);
 #endif
     finish(&s, ids, ret_report);
     free(s.slots);

@@ -82,14 +82,16 @@ struct placement_report {
  *   1. slots of targets that leave go to changed targets below their share, else to one of the next
  *      8 on the walk: the one that received least for its share (power of d choices, Mitzenmacher
  *      2001), so that the receivers work in parallel;
- *   2. changed targets take slots up to their share, first where they stand on the walk;
- *   3. copies that could stand further apart are moved;
- *   4. changed targets above their limit give slots away; others only while that adds less than a
- *      fifth to what moves anyway, or with `balance`.
+ *   2. changed targets above their limit give slots away, also first to changed ones that lack
+ * some;
+ *   3. changed targets take slots up to their share, first where they stand on the walk;
+ *   4. copies that could stand further apart are moved;
+ *   5. other targets above their limit give slots away, while that adds no more than a fifth to
+ * what moves anyway, or with `balance`.
  *
  * `changed` is explicit because guessing it from a low load would move slots after every loss. With
  * nothing changed, well spread, and no `balance`, nothing moves. The same input gives the same
- * answer on every machine. *ret_report may be NULL. -ERR_INVALID for the number of copies,
+ * answer on every machine. *ret_report may be NULL. -ERR_INVALID for no shards or too many copies,
  * -ERR_NO_SPACE when fewer targets than copies have weight; then `ids` is unchanged. */
 int placement_plan(const struct placement *p, uint32_t *ids, struct placement_report *ret_report);
 

@@ -54,10 +54,10 @@ static bool suits(const struct plan_state *s, uint32_t member, const uint32_t *o
            ring_nearness_to(s->ring, member, others, count) == nearness;
 }
 
-/* a/share(a) < b/share(b), without a division. */
+/* a / share_a < b / share_b, without a division; below 2^60, because slots are below 2^20. */
 static bool is_less(uint32_t a, uint64_t share_a, uint32_t b, uint64_t share_b)
 {
-    return (double)a * (double)share_b < (double)b * (double)share_a;
+    return a * share_b < b * share_a;
 }
 
 bool plan_is_busier(const struct plan_state *s, uint32_t a, uint32_t b)

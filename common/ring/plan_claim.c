@@ -1,4 +1,5 @@
 /* A placement plan: targets that joined, came back or grew take slots up to their share. */
+#include "common/base/check.h"
 #include "common/ring/plan_private.h"
 #include "common/base/banned.h"
 
@@ -69,6 +70,7 @@ static void claim_on_walk(struct plan_state *s, uint32_t shard, unsigned window)
 static void claim_anywhere(struct plan_state *s, uint32_t claimant, enum giver giver)
 {
     uint32_t shard_count = s->in->shard_count;
+    CHECK(shard_count > 0);
     uint32_t start = (uint32_t)((s->ring->members[claimant].id * 2654435761u) % shard_count);
     for (uint32_t i = 0; i < shard_count && plan_wants(s, claimant); i++)
         claim(s, (start + i) % shard_count, claimant, giver);

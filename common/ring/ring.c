@@ -84,16 +84,20 @@ static void build_buckets(struct ring *r)
 /* The failure domains of one kind: a name within the domain above. */
 struct domain {
     uint32_t above;
-    const char *name;
+    const char *name; /* NULL = "" */
 };
+
+static bool is_same_name(const char *a, const char *b)
+{
+    return strcmp(a ? a : "", b ? b : "") == 0;
+}
 
 static uint32_t number_of(struct domain *domains, unsigned *count, uint32_t above, const char *name)
 {
-    const char *told = name ? name : "";
     for (unsigned i = 0; i < *count; i++)
-        if (domains[i].above == above && strcmp(domains[i].name, told) == 0)
+        if (domains[i].above == above && is_same_name(domains[i].name, name))
             return i;
-    domains[*count] = (struct domain){above, told};
+    domains[*count] = (struct domain){above, name};
     return (*count)++;
 }
 
