@@ -47,41 +47,54 @@ static void build(struct tree *t, const struct ring *r, uint32_t shard_count)
 
 /* ---- copies of a shard that a domain may hold ---- */
 
-/* Spreads `copies` over the nodes from `from` to `end` below `above` as evenly as their room
- * allows, and lowers the room of those that have more than that. */
-static void level(const struct tree *t, uint32_t from, uint32_t end, uint32_t above,
-                  uint32_t copies)
+enum kind { KIND_ZONE, KIND_RACK, KIND_HOST };
+
+static uint32_t domain_of(const struct member *m, enum kind kind)
 {
-    uint32_t height = 0, room = 0, before = UINT32_MAX;
-    while (room < copies && room != before) {
-        before = room;
-        room = 0;
-        height++;
-        for (uint32_t i = from; i < end; i++)
-            if (t->nodes[i].above == above || above == UINT32_MAX)
-                room += t->nodes[i].copies < height ? t->nodes[i].copies : height;
+    return kind == KIND_ZONE ? m->zone : kind == KIND_RACK ? m->rack : m->host;
+}
+
+/* The most that stand in the domain while all copies stand as far apart as they can: greedy, as in
+ * ring_least_nearness, and in the domain whenever that is as good as elsewhere. */
+static uint32_t most_copies(const struct ring *r, unsigned copies, enum kind kind, uint32_t domain)
+{
+    uint32_t chosen[COPIES_LIMIT], inside = 0;
+    for (unsigned slot = 0; slot < copies; slot++) {
+        uint64_t least = UINT64_MAX;
+        bool is_inside = false;
+        for (uint32_t i = 0; i < r->member_count; i++) {
+            uint64_t nearness = ring_nearness_to(r, i, chosen, slot);
+            bool in = domain_of(&r->members[i], kind) == domain;
+            if (!r->members[i].has_points || nearness > least ||
+                (nearness == least && (is_inside || !in)) || ring_is_among(i, chosen, slot))
+                continue;
+            least = nearness;
+            is_inside = in;
+            chosen[slot] = i;
+        }
+        if (least == UINT64_MAX)
+            break;
+        inside += is_inside;
     }
-    for (uint32_t i = from; i < end; i++)
-        if ((t->nodes[i].above == above || above == UINT32_MAX) && t->nodes[i].copies > height)
-            t->nodes[i].copies = height;
+    return inside;
 }
 
-static void sum_up(const struct tree *t, uint32_t from, uint32_t end)
+static void allot_kind(const struct tree *t, unsigned copies, uint32_t from, uint32_t end,
+                       enum kind kind, bool one)
 {
     for (uint32_t i = from; i < end; i++)
-        t->nodes[t->nodes[i].above].copies += t->nodes[i].copies;
+        t->nodes[i].copies = one ? 1 : most_copies(t->ring, copies, kind, i - from);
 }
 
-/* Hosts first: two copies on one are worst. Then zones, then racks within each zone. */
+/* Where copies can stand without any nearness each domain that counts holds one of them; that is
+ * the usual case, and quick. */
 static void allot_copies(const struct tree *t, unsigned copies)
 {
-    sum_up(t, t->members, t->end);
-    level(t, t->hosts, t->members, UINT32_MAX, copies);
-    sum_up(t, t->hosts, t->members);
-    sum_up(t, t->racks, t->hosts);
-    level(t, t->zones, t->racks, 0, copies);
-    for (uint32_t zone = t->zones; zone < t->racks; zone++)
-        level(t, t->racks, t->hosts, zone, t->nodes[zone].copies);
+    const struct ring *r = t->ring;
+    bool apart = ring_least_nearness(r, copies) == 0;
+    allot_kind(t, copies, t->zones, t->racks, KIND_ZONE, apart && r->zone_count > 1);
+    allot_kind(t, copies, t->racks, t->hosts, KIND_RACK, apart && r->rack_count > r->zone_count);
+    allot_kind(t, copies, t->hosts, t->members, KIND_HOST, apart);
     t->nodes[0].copies = copies;
 }
 

@@ -69,7 +69,6 @@ struct outcome {
     double cpu_ms;               /* of placement_plan */
     double poorest;              /* changed target: its share / (its slots + 1) */
     unsigned unfilled, too_near; /* of the assignment afterwards */
-    bool enough_zones;           /* for the copies */
     struct balance balance;
 };
 

@@ -258,10 +258,7 @@ bool run_life(uint64_t seed, unsigned size, unsigned steps, double *ret_worst_mo
         double moved = moved_to_ideal(&o);
         *ret_worst_moved = fmax(*ret_worst_moved, moved);
         *ret_poorest = fmax(*ret_poorest, o.poorest);
-        /* Two zones, one of a single rack: the spread leaves no choice, and goes before the load.
-         */
-        if (o.enough_zones)
-            *ret_worst_load = fmax(*ret_worst_load, o.balance.most_but_one);
+        *ret_worst_load = fmax(*ret_worst_load, o.balance.most_but_one);
         good = moved <= move_bound && o.too_near + o.unfilled == 0;
         if (!good)
             printf("# seed=%llu size=%u step %u: moved %.3f of ideal (%.0f chunks), %u too near, "

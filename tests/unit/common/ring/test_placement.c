@@ -189,6 +189,15 @@ static void shares_heed_domains(void)
         c.targets[i].zone = i < 7 ? "a" : "b";
     expect_share(&c, 3, 1, SHARDS * 2 / 7.0);
     expect_share(&c, 3, 8, SHARDS / 2.0);
+    /* The second copy in a zone of two racks costs less than one in a zone of a single rack. */
+    cluster_init(&c, 5, 1, 5, 1);
+    for (unsigned i = 0; i < 5; i++) {
+        c.targets[i].zone = i < 3 ? "a" : "b";
+        c.targets[i].rack = i == 0 ? "r1" : "r2";
+    }
+    expect_share(&c, 3, 1, SHARDS);
+    expect_share(&c, 3, 2, SHARDS / 2.0);
+    expect_share(&c, 3, 4, SHARDS / 2.0);
     CU_ASSERT_EQUAL(placement_shares(NULL, SHARDS, 0, NULL), -ERR_INVALID);
 }
 
