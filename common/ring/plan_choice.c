@@ -85,7 +85,10 @@ bool plan_choose(const struct plan_state *s, uint32_t shard, const uint32_t *oth
             ring_is_among(member, seen, seen_count))
             continue;
         seen[seen_count++] = member;
-        if (!best || is_less(m->received, m->share, best->received, best->share)) {
+        /* Where all are full the load is what must not grow further. */
+        if (!best ||
+            (demand == DEMAND_NONE ? is_less(m->load, m->share, best->load, best->share)
+                                   : is_less(m->received, m->share, best->received, best->share))) {
             best = m;
             *ret_member = member;
         }

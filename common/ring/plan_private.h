@@ -40,7 +40,8 @@ bool plan_wants(const struct plan_state *s, uint32_t member);
 uint64_t plan_least_nearness(const struct plan_state *s, const uint32_t *others, unsigned count,
                              enum demand demand);
 /* Of the next 8 on the shard's walk that may receive, meet the demand and have this nearness, the
- * one that received least for its share. False when there is none. */
+ * one that received least for its share, or without demand holds least for it. False when there is
+ * none. */
 bool plan_choose(const struct plan_state *s, uint32_t shard, const uint32_t *others, unsigned count,
                  enum demand demand, uint64_t nearness, uint32_t *ret_member);
 /* Gives the slot to `member`. */

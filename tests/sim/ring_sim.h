@@ -69,6 +69,7 @@ struct outcome {
     double cpu_ms;               /* of placement_plan */
     double poorest;              /* changed target: its share / (its slots + 1) */
     unsigned unfilled, too_near; /* of the assignment afterwards */
+    bool enough_zones;           /* for the copies */
     struct balance balance;
 };
 
@@ -85,9 +86,13 @@ double cpu_s(void);
 void row(const char *name, double value, double bound);
 void run_plain(unsigned size);
 void run_real(unsigned size);
+struct worst {
+    double moved;                /* bytes / ideal */
+    double load, load_few_zones; /* (slots - 1) / share; with fewer zones than copies */
+    double poorest;
+};
 /* One random life of a cluster; the worst figures are raised. Prints what went wrong and returns
  * false. */
-bool run_life(uint64_t seed, unsigned size, unsigned steps, double *ret_worst_moved,
-              double *ret_worst_load, double *ret_poorest);
+bool run_life(uint64_t seed, unsigned size, unsigned steps, struct worst *ret_worst);
 
 #endif

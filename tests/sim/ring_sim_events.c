@@ -241,8 +241,7 @@ static void mutate(struct world *w, struct prng *p, struct change *ret_change)
     }
 }
 
-bool run_life(uint64_t seed, unsigned size, unsigned steps, double *ret_worst_moved,
-              double *ret_worst_load, double *ret_poorest)
+bool run_life(uint64_t seed, unsigned size, unsigned steps, struct worst *ret_worst)
 {
     struct world w;
     struct change none = {.changed_count = 0};
@@ -256,9 +255,10 @@ bool run_life(uint64_t seed, unsigned size, unsigned steps, double *ret_worst_mo
         mutate(&w, &p, &c);
         struct outcome o = world_follow(&w, &c);
         double moved = moved_to_ideal(&o);
-        *ret_worst_moved = fmax(*ret_worst_moved, moved);
-        *ret_poorest = fmax(*ret_poorest, o.poorest);
-        *ret_worst_load = fmax(*ret_worst_load, o.balance.most_but_one);
+        ret_worst->moved = fmax(ret_worst->moved, moved);
+        ret_worst->poorest = fmax(ret_worst->poorest, o.poorest);
+        double *worst = o.enough_zones ? &ret_worst->load : &ret_worst->load_few_zones;
+        *worst = fmax(*worst, o.balance.most_but_one);
         good = moved <= move_bound && o.too_near + o.unfilled == 0;
         if (!good)
             printf("# seed=%llu size=%u step %u: moved %.3f of ideal (%.0f chunks), %u too near, "

@@ -379,6 +379,7 @@ static void judge(const struct world *w, const uint32_t *before,
     free(tally);
     free(received);
     outcome->too_near = world_too_near(w);
+    outcome->enough_zones = apartness_of(w).zones;
     outcome->balance = balance_of(w, shares);
 }
 
