@@ -236,18 +236,26 @@ unsigned world_too_near(const struct world *w)
 
 /* ---- changes ---- */
 
+/* Its place among the changed; their number when it is none of them. */
+static unsigned place_of(const struct change *c, uint32_t id)
+{
+    unsigned i = 0;
+    while (i < c->changed_count && c->changed[i] != id)
+        i++;
+    return i;
+}
+
 void change_note(struct change *c, uint32_t id)
 {
+    if (place_of(c, id) < c->changed_count)
+        return;
     CHECK(c->changed_count < CHANGES_MAX);
     c->changed[c->changed_count++] = id;
 }
 
 static bool has_changed(const struct change *c, uint32_t id)
 {
-    for (unsigned i = 0; i < c->changed_count; i++)
-        if (c->changed[i] == id)
-            return true;
-    return false;
+    return place_of(c, id) < c->changed_count;
 }
 
 /* How many slots no plan can leave where they are, and how many of them may go to targets that lack
@@ -258,10 +266,11 @@ struct necessity {
     const struct change *change;
     struct tally *tally;
     double leaving_bytes;
-    double parted;  /* slots that move because copies could stand further apart */
-    double excess;  /* slots above the limits of changed targets */
-    double lacking; /* slots that changed targets lack of their shares */
-    double useful[CHANGES_MAX], useful_excess[CHANGES_MAX]; /* fit for this changed target */
+    double parted;              /* slots that move because copies could stand further apart */
+    double excess;              /* slots above the limits of changed targets */
+    double lacking;             /* slots that changed targets lack of their shares */
+    double useful[CHANGES_MAX]; /* leaving or parted, and fit for this changed target */
+    double *useful_excess;      /* [lacking, exceeding]: both by their place among the changed */
 };
 
 static bool lacks(const struct necessity *n, unsigned i)
@@ -276,6 +285,11 @@ static bool exceeds(const struct necessity *n, unsigned i)
            n->tally[i].slots > n->shares[i].limit;
 }
 
+static double excess_of(const struct necessity *n, unsigned i)
+{
+    return exceeds(n, i) ? n->tally[i].slots - n->shares[i].limit : 0;
+}
+
 static double lack_of(const struct necessity *n, unsigned i)
 {
     return lacks(n, i) ? floor(n->shares[i].slots) - n->tally[i].slots : 0;
@@ -284,7 +298,7 @@ static double lack_of(const struct necessity *n, unsigned i)
 /* Which changed targets may stand beside what stays of the shard when one slot leaves; all of them
  * when other copies move, too. */
 static void add_useful(struct necessity *n, const struct apartness *a, const uint32_t *ids,
-                       unsigned leaving, bool others_move, double *useful)
+                       unsigned leaving, bool others_move, double *useful, unsigned stride)
 {
     for (unsigned i = 0; i < n->change->changed_count; i++) {
         const struct sim_target *t = &n->w->targets[n->change->changed[i] - 1];
@@ -293,7 +307,7 @@ static void add_useful(struct necessity *n, const struct apartness *a, const uin
             const struct sim_target *other = &n->w->targets[ids[slot] - 1];
             fits = others_move || slot == leaving || !holds(other) || !is_near(a, t, other);
         }
-        useful[i] += fits;
+        useful[(size_t)i * stride] += fits;
     }
 }
 
@@ -311,15 +325,27 @@ static void add_shard(struct necessity *n, const struct apartness *a, size_t fir
     }
     n->parted += near;
     for (unsigned i = 0; i < near; i++)
-        add_useful(n, a, ids, 0, true, n->useful);
+        add_useful(n, a, ids, 0, true, n->useful, 1);
     for (unsigned slot = 0; slot < COPIES; slot++) {
         bool leaves = !holds(&n->w->targets[ids[slot] - 1]);
         n->leaving_bytes += leaves ? chunks_of[first / COPIES] : 0;
         if (leaves)
-            add_useful(n, a, ids, slot, near > 0, n->useful);
+            add_useful(n, a, ids, slot, near > 0, n->useful, 1);
         else if (exceeds(n, ids[slot] - 1))
-            add_useful(n, a, ids, slot, near > 0, n->useful_excess);
+            add_useful(n, a, ids, slot, near > 0, n->useful_excess + place_of(n->change, ids[slot]),
+                       n->change->changed_count);
     }
+}
+
+/* At most so many slots that one changed target lacks are among those that must move. */
+static double served_of(const struct necessity *n, unsigned lacking)
+{
+    const struct change *c = n->change;
+    double served = n->useful[lacking];
+    for (unsigned i = 0; i < c->changed_count; i++)
+        served += fmin(n->useful_excess[(size_t)lacking * c->changed_count + i],
+                       excess_of(n, c->changed[i] - 1));
+    return fmin(served, lack_of(n, c->changed[lacking] - 1));
 }
 
 /* What every plan must move, in chunks: a lower bound. */
@@ -328,8 +354,10 @@ static double ideal_of(const struct world *before, const struct placement_share 
 {
     struct necessity n = {.w = before, .shares = shares, .change = c, .tally = tally_of(before)};
     struct apartness a = apartness_of(before);
+    n.useful_excess =
+        allocate((size_t)c->changed_count * c->changed_count, sizeof *n.useful_excess);
     for (unsigned i = 0; i < before->count; i++) {
-        n.excess += exceeds(&n, i) ? n.tally[i].slots - shares[i].limit : 0;
+        n.excess += excess_of(&n, i);
         n.lacking += lack_of(&n, i);
     }
     for (size_t first = 0; first < SLOTS; first += COPIES)
@@ -337,9 +365,9 @@ static double ideal_of(const struct world *before, const struct placement_share 
     double slot_bytes = (double)CHUNKS / SHARDS, served = 0;
     double must = n.leaving_bytes / slot_bytes + fmax(n.parted, n.excess);
     for (unsigned i = 0; i < c->changed_count; i++)
-        served +=
-            fmin(n.useful[i] + fmin(n.useful_excess[i], n.excess), lack_of(&n, c->changed[i] - 1));
+        served += served_of(&n, i);
     served = fmin(served, must);
+    free(n.useful_excess);
     free(n.tally);
     return (must + fmax(0, n.lacking - served)) * slot_bytes;
 }
