@@ -298,23 +298,27 @@ static double lack_of(const struct necessity *n, unsigned i)
 /* Which changed targets may stand beside what stays of the shard when one slot leaves; all of them
  * when other copies move, too. */
 static void add_useful(struct necessity *n, const struct apartness *a, const uint32_t *ids,
-                       unsigned leaving, bool others_move, double *useful, unsigned stride)
+                       unsigned leaving, bool others_move, double *useful, unsigned stride,
+                       bool *counted)
 {
     for (unsigned i = 0; i < n->change->changed_count; i++) {
         const struct sim_target *t = &n->w->targets[n->change->changed[i] - 1];
-        bool fits = lacks(n, t->id - 1);
+        bool fits = lacks(n, t->id - 1) && !counted[i];
         for (unsigned slot = 0; fits && slot < COPIES; slot++) {
             const struct sim_target *other = &n->w->targets[ids[slot] - 1];
             fits = others_move || slot == leaving || !holds(other) || !is_near(a, t, other);
         }
         useful[(size_t)i * stride] += fits;
+        counted[i] = counted[i] || fits;
     }
 }
 
+/* A target takes one slot of a shard at most: it is counted for the first that fits. */
 static void add_shard(struct necessity *n, const struct apartness *a, size_t first)
 {
     const uint32_t *ids = &n->w->ids[first];
-    unsigned near = 0;
+    bool counted[CHANGES_MAX] = {false};
+    unsigned near = 0, changed_count = n->change->changed_count;
     for (unsigned slot = 0; slot < COPIES; slot++) {
         bool stays_near = false;
         const struct sim_target *t = &n->w->targets[ids[slot] - 1];
@@ -324,17 +328,18 @@ static void add_shard(struct necessity *n, const struct apartness *a, size_t fir
         near += stays_near;
     }
     n->parted += near;
-    for (unsigned i = 0; i < near; i++)
-        add_useful(n, a, ids, 0, true, n->useful, 1);
+    if (near > 0)
+        add_useful(n, a, ids, 0, true, n->useful, 1, counted);
     for (unsigned slot = 0; slot < COPIES; slot++) {
-        bool leaves = !holds(&n->w->targets[ids[slot] - 1]);
-        n->leaving_bytes += leaves ? chunks_of[first / COPIES] : 0;
-        if (leaves)
-            add_useful(n, a, ids, slot, near > 0, n->useful, 1);
-        else if (exceeds(n, ids[slot] - 1))
-            add_useful(n, a, ids, slot, near > 0, n->useful_excess + place_of(n->change, ids[slot]),
-                       n->change->changed_count);
+        if (holds(&n->w->targets[ids[slot] - 1]))
+            continue;
+        n->leaving_bytes += chunks_of[first / COPIES];
+        add_useful(n, a, ids, slot, near > 0, n->useful, 1, counted);
     }
+    for (unsigned slot = 0; slot < COPIES; slot++)
+        if (exceeds(n, ids[slot] - 1))
+            add_useful(n, a, ids, slot, near > 0, n->useful_excess + place_of(n->change, ids[slot]),
+                       changed_count, counted);
 }
 
 /* At most so many slots that one changed target lacks are among those that must move. */
