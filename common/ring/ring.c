@@ -81,6 +81,63 @@ static void build_buckets(struct ring *r)
     }
 }
 
+/* The failure domains of one kind: a name within the domain above. */
+struct domain {
+    uint32_t above;
+    const char *name; /* NULL = "" */
+};
+
+static bool is_same_name(const char *a, const char *b)
+{
+    return strcmp(a ? a : "", b ? b : "") == 0;
+}
+
+static uint32_t number_of(struct domain *domains, unsigned *count, uint32_t above, const char *name)
+{
+    for (unsigned i = 0; i < *count; i++)
+        if (domains[i].above == above && is_same_name(domains[i].name, name))
+            return i;
+    domains[*count] = (struct domain){above, name};
+    return (*count)++;
+}
+
+static void number_domains(struct ring *r, const struct ring_target *const *sorted)
+{
+    struct domain *domains = calloc((size_t)3 * r->member_count + 1, sizeof *domains);
+    CHECK(domains != NULL);
+    struct domain *racks = domains + r->member_count, *hosts = racks + r->member_count;
+    for (uint32_t i = 0; i < r->member_count; i++) {
+        struct member *m = &r->members[i];
+        m->zone = number_of(domains, &r->zone_count, 0, sorted[i]->zone);
+        m->rack = number_of(racks, &r->rack_count, m->zone, sorted[i]->rack);
+        m->host = number_of(hosts, &r->host_count, m->rack, sorted[i]->host);
+    }
+    free(domains);
+}
+
+static int compare_ids(const void *a, const void *b)
+{
+    const struct id_member *x = a, *y = b;
+    return x->id < y->id ? -1 : x->id > y->id;
+}
+
+static void order_by_id(struct ring *r)
+{
+    r->by_id = calloc(r->member_count + 1, sizeof *r->by_id);
+    CHECK(r->by_id != NULL);
+    for (uint32_t i = 0; i < r->member_count; i++)
+        r->by_id[i] = (struct id_member){r->members[i].id, i};
+    qsort(r->by_id, r->member_count, sizeof *r->by_id, compare_ids);
+}
+
+uint32_t ring_member_of(const struct ring *r, uint32_t id)
+{
+    struct id_member key = {id, 0};
+    const struct id_member *found =
+        bsearch(&key, r->by_id, r->member_count, sizeof key, compare_ids);
+    return found ? found->member : NOBODY;
+}
+
 struct ring *ring_create(const struct ring_target *targets, unsigned target_count)
 {
     struct ring *r = calloc(1, sizeof *r);
@@ -97,15 +154,14 @@ struct ring *ring_create(const struct ring_target *targets, unsigned target_coun
     CHECK(r->members != NULL && r->points != NULL);
     r->member_count = target_count;
     for (uint32_t i = 0; i < target_count; i++) {
-        uint32_t host = r->host_count;
-        for (uint32_t j = 0; j < i; j++)
-            if (strcmp(sorted[j]->host, sorted[i]->host) == 0)
-                host = r->members[j].host;
-        r->host_count += host == r->host_count;
-        r->members[i] = (struct member){sorted[i]->id, sorted[i]->weight, host};
-        r->weight_total += sorted[i]->weight;
+        uint32_t weight = sorted[i]->weight;
+        r->members[i] = (struct member){
+            .id = sorted[i]->id, .weight = weight, .has_points = points_of(weight) > 0};
+        r->weight_total += weight;
         add_points(r, i, &sorted[i]->uuid);
     }
+    number_domains(r, sorted);
+    order_by_id(r);
     free(sorted);
     qsort(r->points, r->point_count, sizeof *r->points, compare_points);
     build_buckets(r);
@@ -117,6 +173,7 @@ void ring_destroy(struct ring *r)
     if (!r)
         return;
     free(r->members);
+    free(r->by_id);
     free(r->points);
     free(r->buckets);
     free(r);
@@ -139,20 +196,34 @@ uint32_t ring_shard_start(const struct ring *r, uint32_t shard)
     return first_point(r, digest_head(key, (size_t)size));
 }
 
-bool ring_suits(const struct ring *r, uint32_t candidate, const uint32_t *chosen,
-                unsigned chosen_count, enum strictness strictness)
+bool ring_is_among(uint32_t member, const uint32_t *members, unsigned count)
 {
-    for (unsigned i = 0; i < chosen_count; i++) {
-        if (chosen[i] == candidate)
+    for (unsigned i = 0; i < count; i++)
+        if (members[i] == member)
+            return true;
+    return false;
+}
+
+/* ---- forming ----
+ *
+ * Frozen: shards_form stands in Raft logs (test-common-ring, form_never_changes). */
+
+/* How strict a walk is about a candidate; each round drops one demand. */
+enum strictness { DISTINCT_HOST_AND_LOAD, DISTINCT_HOST, DISTINCT_TARGET, STRICTNESS_COUNT };
+
+static bool suits(const struct ring *r, uint32_t candidate, const uint32_t *chosen,
+                  unsigned chosen_count, enum strictness strictness)
+{
+    if (strictness == DISTINCT_TARGET)
+        return !ring_is_among(candidate, chosen, chosen_count);
+    for (unsigned i = 0; i < chosen_count; i++)
+        if (r->members[chosen[i]].host == r->members[candidate].host)
             return false;
-        if (strictness != DISTINCT_TARGET &&
-            r->members[chosen[i]].host == r->members[candidate].host)
-            return false;
-    }
     return true;
 }
 
-uint32_t ring_load_limit(const struct ring *r, uint32_t member, uint64_t slots)
+/* 1.05 times the member's part of the weight, rounded down, and one. */
+static uint32_t load_limit(const struct ring *r, uint32_t member, uint64_t slots)
 {
     uint64_t fair_scaled = slots * r->members[member].weight * 105;
     return (uint32_t)(fair_scaled / (r->weight_total * 100)) + 1;
@@ -165,9 +236,9 @@ static int choose(const struct ring *r, uint32_t start, uint64_t slots, const ui
         for (uint32_t step = 0; step < r->point_count; step++) {
             uint32_t member = r->points[(start + step) % r->point_count].target;
             if (strictness == DISTINCT_HOST_AND_LOAD &&
-                load[member] >= ring_load_limit(r, member, slots))
+                load[member] >= load_limit(r, member, slots))
                 continue;
-            if (!ring_suits(r, member, chosen, chosen_count, (enum strictness)strictness))
+            if (!suits(r, member, chosen, chosen_count, (enum strictness)strictness))
                 continue;
             *ret_member = member;
             return 0;
@@ -178,7 +249,6 @@ static int choose(const struct ring *r, uint32_t start, uint64_t slots, const ui
 
 int ring_form(const struct ring *r, uint32_t shard_count, unsigned copies, uint32_t *ret_ids)
 {
-    enum { COPIES_LIMIT = 16 };
     uint32_t chosen[COPIES_LIMIT] = {0};
     uint32_t *load = calloc(r->member_count + 1, sizeof *load);
     int status = copies >= 1 && copies <= COPIES_LIMIT ? 0 : -ERR_INVALID;
@@ -196,65 +266,4 @@ int ring_form(const struct ring *r, uint32_t shard_count, unsigned copies, uint3
     }
     free(load);
     return status;
-}
-
-static bool find_members(const struct ring *r, const uint32_t *ids, unsigned count,
-                         uint32_t *ret_members, unsigned *ret_count)
-{
-    *ret_count = 0;
-    for (unsigned i = 0; i < count; i++)
-        for (uint32_t j = 0; j < r->member_count; j++)
-            if (r->members[j].id == ids[i])
-                ret_members[(*ret_count)++] = j;
-    return *ret_count > 0;
-}
-
-/* Members that may take a slot: beyond these few there is nobody to look for on the walk. */
-static unsigned count_eligible(const struct ring *r, const uint32_t *taken, unsigned taken_count,
-                               enum strictness strictness,
-                               uint32_t (*pending)(const void *arg, uint32_t id), const void *arg)
-{
-    unsigned count = 0;
-    for (uint32_t i = 0; i < r->member_count && count < REPLACEMENT_CANDIDATES; i++)
-        count += points_of(r->members[i].weight) > 0 &&
-                 ring_suits(r, i, taken, taken_count, strictness) &&
-                 pending(arg, r->members[i].id) != UINT32_MAX;
-    return count;
-}
-
-int ring_replacement(const struct ring *r, uint32_t shard, const uint32_t *taken,
-                     unsigned taken_count, uint32_t (*pending)(const void *arg, uint32_t id),
-                     const void *arg, uint32_t *ret_id)
-{
-    enum { TAKEN_LIMIT = 16 };
-    uint32_t members[TAKEN_LIMIT], seen[REPLACEMENT_CANDIDATES];
-    unsigned member_count;
-    CHECK(taken_count <= TAKEN_LIMIT);
-    (void)find_members(r, taken, taken_count, members, &member_count);
-    if (r->point_count == 0)
-        return -ERR_NO_ENTRY;
-    for (int strictness = DISTINCT_HOST; strictness < STRICTNESS_COUNT; strictness++) {
-        unsigned wanted =
-            count_eligible(r, members, member_count, (enum strictness)strictness, pending, arg);
-        if (wanted == 0)
-            continue;
-        uint32_t best = 0, best_pending = UINT32_MAX, point = ring_shard_start(r, shard);
-        for (unsigned seen_count = 0; seen_count < wanted; point = (point + 1) % r->point_count) {
-            uint32_t member = r->points[point].target;
-            if (!ring_suits(r, member, members, member_count, (enum strictness)strictness) ||
-                !ring_suits(r, member, seen, seen_count, DISTINCT_TARGET))
-                continue;
-            uint32_t waiting = pending(arg, r->members[member].id);
-            if (waiting == UINT32_MAX)
-                continue;
-            seen[seen_count++] = member;
-            if (waiting < best_pending) {
-                best_pending = waiting;
-                best = r->members[member].id;
-            }
-        }
-        *ret_id = best;
-        return 0;
-    }
-    return -ERR_NO_ENTRY;
 }

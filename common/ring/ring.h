@@ -17,8 +17,10 @@ enum { RING_WEIGHT_MEAN = 1000, RING_POINTS_PER_WEIGHT = 256 };
 struct ring_target {
     uint32_t id;
     struct uuid uuid;
-    const char *host; /* failure domain; borrowed until ring_create returns */
+    const char *host; /* failure domain; borrowed until ring_create returns, like the next two */
     uint32_t weight;  /* RING_WEIGHT_MEAN = mean capacity; 0 takes nothing */
+    const char *rack; /* within its zone; NULL: all without one stand in one rack */
+    const char *zone; /* NULL: all without one stand in one zone */
 };
 
 struct ring;
@@ -28,26 +30,26 @@ struct ring *ring_create(const struct ring_target *targets, unsigned target_coun
 void ring_destroy(struct ring *r);
 
 /* Assigns `copies` targets to each of shard_count shards: ret_ids[shard * copies + slot]. Distinct
- * hosts, or distinct targets where there are fewer hosts than copies. -ERR_NO_SPACE when fewer
- * targets than copies have weight. */
+ * hosts, or distinct targets where there are fewer hosts than copies; racks and zones do not count
+ * (placement_plan, from an empty assignment, heeds them). What it answers never changes, because
+ * metaservers replay shards_form from their logs. -ERR_NO_SPACE when fewer targets than copies have
+ * weight. */
 int ring_form(const struct ring *r, uint32_t shard_count, unsigned copies, uint32_t *ret_ids);
 
-/* A new target for one slot: of the next 8 eligible ones on the shard's walk (not in `taken`, and
- * not on their hosts unless no other host is left) the one with the fewest receptions pending.
- * pending(arg, id) tells them; UINT32_MAX makes a target ineligible. The plain successor would load
- * the hottest of 1,000 targets with 12 times the mean. -ERR_NO_ENTRY when there is none. */
+/* What a target tells of itself when a slot is to be given away; else its receptions pending. */
+enum {
+    RING_BUSY = UINT32_MAX - 1, /* may take it later */
+    RING_CLOSED = UINT32_MAX,   /* down, failed, full */
+};
+
+/* A new target for one slot: of the next 8 on the shard's walk that are not closed and stand as far
+ * from `taken` as possible (fewest of them on its host, then in its zone, then in its rack) the one
+ * with the fewest receptions pending. pending(arg, id) tells them. The plain successor would load
+ * the hottest of 1,000 targets with 12 times the mean. -ERR_BUSY when all that stand so far away
+ * are busy: a nearer one would stay near. -ERR_NO_ENTRY when there is none. */
 int ring_replacement(const struct ring *r, uint32_t shard, const uint32_t *taken,
                      unsigned taken_count, uint32_t (*pending)(const void *arg, uint32_t id),
                      const void *arg, uint32_t *ret_id);
-
-/* Brings an assignment up to date with the ring, changing only what must change; ids as in
- * ring_form, 0 = no target yet. Slots of targets that are not in the ring (or without weight) go to
- * one of the next 8 on their walk, as in ring_replacement. Targets listed in `joined` then take
- * slots, up to their fair share, where they stand among the first on the walk. Last, slots move
- * away from targets above 1.05 times their share. -ERR_NO_SPACE as in ring_form; then `ids` is
- * unchanged. */
-int ring_reassign(const struct ring *r, uint32_t shard_count, unsigned copies,
-                  const uint32_t *joined, unsigned joined_count, uint32_t *ids);
 
 /* The shard of a chunk: the top bits of SHA-1(inode, index). shard_count is a power of two. */
 uint32_t ring_shard_of_chunk(uint64_t inode, uint32_t index, uint32_t shard_count);

@@ -290,8 +290,10 @@ int shard_table_form(struct shard_table *t, uint64_t version, unsigned copies)
     for (unsigned i = 0; i < t->target_count; i++) {
         const struct target *target = &t->targets[i];
         if (target->state == TARGET_UP)
-            up[up_count++] = (struct ring_target){target->id, target->uuid, target->host,
-                                                  target_ring_weight(target)};
+            up[up_count++] = (struct ring_target){.id = target->id,
+                                                  .uuid = target->uuid,
+                                                  .host = target->host,
+                                                  .weight = target_ring_weight(target)};
     }
     struct ring *ring = ring_create(up, up_count);
     int status = ring_form(ring, t->shard_count, copies, ids);

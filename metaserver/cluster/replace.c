@@ -122,7 +122,8 @@ static const struct ring *ring_of(const struct planning *p)
     CHECK(targets != NULL);
     for (unsigned i = 0; i < table->target_count; i++) {
         const struct target *t = &table->targets[i];
-        targets[i] = (struct ring_target){t->id, t->uuid, t->host, target_ring_weight(t)};
+        targets[i] = (struct ring_target){
+            .id = t->id, .uuid = t->uuid, .host = t->host, .weight = target_ring_weight(t)};
     }
     ring_destroy(p->planner->ring);
     p->planner->ring = ring_create(targets, table->target_count);
@@ -137,16 +138,9 @@ static uint32_t pending_of(const void *arg, uint32_t id)
 {
     const struct planning *p = arg;
     const struct standing_of *s = standing_of(p, id);
-    if (s->standing != STANDING_WELL || s->receptions >= p->options->receptions_max)
-        return UINT32_MAX;
-    return s->receptions;
-}
-
-/* Whether it could take a slot if it had nothing else to do. */
-static uint32_t fitness_of(const void *arg, uint32_t id)
-{
-    const struct planning *p = arg;
-    return standing_of(p, id)->standing == STANDING_WELL ? 0 : UINT32_MAX;
+    if (s->standing != STANDING_WELL)
+        return RING_CLOSED;
+    return s->receptions >= p->options->receptions_max ? RING_BUSY : s->receptions;
 }
 
 static void note_blocked(const struct planning *p, uint32_t target)
@@ -177,11 +171,11 @@ static void replace_slot(const struct planning *p, const struct ring *ring,
             taken[taken_count++] = s->slot[i].target;
     if (s->move.incoming)
         taken[taken_count++] = s->move.incoming;
-    if (ring_replacement(ring, lost->shard, taken, taken_count, pending_of, p, &target) != 0) {
-        if (ring_replacement(ring, lost->shard, taken, taken_count, fitness_of, p, &target) != 0)
-            note_blocked(p, lost->target);
+    int status = ring_replacement(ring, lost->shard, taken, taken_count, pending_of, p, &target);
+    if (status == -ERR_NO_ENTRY)
+        note_blocked(p, lost->target);
+    if (status != 0)
         return;
-    }
     source->sends++;
     standing_of(p, target)->receptions++;
     p->plan->replacements[p->plan->replacement_count++] = (struct rec_slot_change){

@@ -11,7 +11,7 @@ failed=0
 cc=${CC:-cc}
 flags="-std=gnu11 -O1 -fno-strict-aliasing -D_FILE_OFFSET_BITS=64 -I$work -I$top"
 : > "$work/config.h" # no optional libraries
-for source in "$top"/common/base/*.c "$top"/common/wire/*.c "$top"/common/ring/r*.c; do
+for source in "$top"/common/base/*.c "$top"/common/wire/*.c "$top"/common/ring/[!s]*.c "$top"/common/ring/s[!h]*.c; do
     $cc $flags -c "$source" -o "$work/base-$(basename "$source" .c).o" || exit 1
 done
 ar rc "$work/libbase.a" "$work"/base-*.o || exit 1
