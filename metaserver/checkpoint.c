@@ -2,6 +2,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include "common/base/check.h"
@@ -14,6 +15,7 @@ enum {
     RETRY_MAX_MS = 300000,
     PART_SIZE = 256 << 10,
     WAITING_MAX = 16,
+    CHECKPOINT_NICE = 10,
 };
 
 struct checkpointer {
@@ -63,6 +65,9 @@ static int produce(void *arg, struct checkpoint_writer *writer)
 static void run(struct work *work)
 {
     struct checkpointer *c = CONTAINER_OF(work, struct checkpointer, work);
+    /* Requests come first where both want a core. On Linux this is of the calling thread alone. */
+    if (getpriority(PRIO_PROCESS, 0) < CHECKPOINT_NICE)
+        (void)setpriority(PRIO_PROCESS, 0, CHECKPOINT_NICE);
 #ifdef PLANT_R11_TRIM
     (void)log_store_trim(c->m->log, c->id.index); /* before the checkpoint is there */
 #endif
