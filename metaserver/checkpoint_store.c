@@ -176,15 +176,18 @@ struct checkpoint_writer {
     uint8_t packed[CHECKPOINT_BLOCK_HEADER_SIZE + CHECKPOINT_PACKED_SIZE_MAX];
 };
 
-/* An error that these report is not reported by the fsync again. */
+/* An error of the disk that these report is not reported by the fsync again. Any other says that
+ * it cannot be done here, and the fsync does it all. */
 static int writer_pace(struct checkpoint_writer *w)
 {
     const unsigned wait =
         SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
     while (w->offset - w->paced >= 2 * (uint64_t)PACE_BYTES) {
         off_t done = (off_t)w->paced;
-        if (sync_file_range(w->fd, done + PACE_BYTES, PACE_BYTES, SYNC_FILE_RANGE_WRITE) != 0 ||
-            sync_file_range(w->fd, done, PACE_BYTES, wait) != 0)
+        bool is_done =
+            sync_file_range(w->fd, done + PACE_BYTES, PACE_BYTES, SYNC_FILE_RANGE_WRITE) == 0 &&
+            sync_file_range(w->fd, done, PACE_BYTES, wait) == 0;
+        if (!is_done && (errno == EIO || errno == ENOSPC || errno == EDQUOT))
             return err_from_errno(errno);
         w->paced += PACE_BYTES;
     }

@@ -22,10 +22,13 @@ int lmdb_lock_reserve(const char *folder, unsigned readers)
     if (file < 0)
         return errno == ENOSPC ? -ERR_NO_SPACE : -ERR_IO;
     off_t bytes = BYTES_HEADER + (off_t)readers * BYTES_PER_READER;
-    int error = fallocate(file, FALLOC_FL_KEEP_SIZE, 0, bytes) == 0 ? 0 : errno;
+    int error;
+    do
+        error = fallocate(file, FALLOC_FL_KEEP_SIZE, 0, bytes) == 0 ? 0 : errno;
+    while (error == EINTR);
     (void)close(file);
     errno = error;
-    if (error == 0 || error == EOPNOTSUPP)
-        return 0;
-    return error == ENOSPC || error == EDQUOT ? -ERR_NO_SPACE : -ERR_IO;
+    if (error == ENOSPC || error == EDQUOT)
+        return -ERR_NO_SPACE;
+    return error == EIO ? -ERR_IO : 0; /* the others say that it cannot be done here */
 }
