@@ -24,7 +24,7 @@ static int made_or_failed(struct log_store *store, int result)
 /* Writing the zeros happens outside files_lock: a change of segment must not wait for it. */
 int log_store_prepare_spare(struct log_store *store)
 {
-    if (atomic_load(&store->failed))
+    if (log_store_failure(store) != 0)
         return -ERR_IO;
     lock(&store->files_lock);
     bool enough = store->spare_count > 0;
@@ -196,7 +196,7 @@ int log_store_recycle(struct log_store *store, uint64_t index, bool all)
 
 int log_store_trim(struct log_store *store, uint64_t index)
 {
-    if (atomic_load(&store->failed))
+    if (log_store_failure(store) != 0)
         return -ERR_IO;
     return log_store_recycle(store, index, false);
 }

@@ -11,10 +11,12 @@
 
 int log_store_fail(struct log_store *store, int status)
 {
+    CHECK(status != 0);
+#ifndef PLANT_R19_FORGET
     int none = 0;
     (void)atomic_compare_exchange_strong(&store->failure, &none, status);
-#ifndef PLANT_R19_FORGET
-    atomic_store(&store->failed, true);
+#else
+    (void)store;
 #endif
     return -ERR_IO;
 }
@@ -41,7 +43,7 @@ static void set_last_appended(struct log_store *store, uint64_t index)
 static int append_check(struct log_store *store, uint64_t truncate_from,
                         const struct log_entry *entries, size_t count)
 {
-    if (atomic_load(&store->failed))
+    if (log_store_failure(store) != 0)
         return -ERR_IO;
     lock(&store->table_lock);
     bool fits = truncate_from > store->base_index && truncate_from <= store->last_appended + 1;
@@ -173,7 +175,7 @@ static int batch_write(struct log_store *store, struct log_header *header, struc
 int log_store_sync(struct log_store *store)
 {
     CHECK_OBJ(store, LOG_STORE_MAGIC);
-    if (atomic_load(&store->failed))
+    if (log_store_failure(store) != 0)
         return -ERR_IO;
     if (!store->pending)
         return 0;
@@ -206,7 +208,7 @@ int log_store_sync(struct log_store *store)
 int log_store_reset(struct log_store *store, uint64_t index, uint64_t term)
 {
     CHECK_OBJ(store, LOG_STORE_MAGIC);
-    if (atomic_load(&store->failed))
+    if (log_store_failure(store) != 0)
         return -ERR_IO;
     struct log_header header = {
         .flags = LOG_BATCH_RESET,
@@ -372,7 +374,7 @@ int log_vote_store(struct log_store *store, const struct log_vote_record *next)
 int log_store_set_vote(struct log_store *store, uint64_t term, uint32_t voted_for)
 {
     CHECK_OBJ(store, LOG_STORE_MAGIC);
-    if (atomic_load(&store->failed))
+    if (log_store_failure(store) != 0)
         return -ERR_IO;
     lock(&store->vote_lock);
     struct log_vote now = store->record.vote;
@@ -422,7 +424,7 @@ void log_store_status(const struct log_store *store, struct log_status *ret_stat
     struct log_status status = {
         .segment_size_bytes = store->segment_size_bytes,
         .space_low = atomic_load(&store->space_low),
-        .failed = atomic_load(&store->failed),
+        .failed = log_store_failure(store) != 0,
     };
     log_store_range(store, &status.range);
     lock(&s->files_lock);

@@ -36,8 +36,8 @@ struct log_store {
     uint32_t node;
     uint64_t segment_size_bytes, ballast_size_bytes;
     uint32_t segment_block_count;
-    atomic_bool failed, space_low;
-    atomic_int failure; /* why; the first one is kept */
+    atomic_bool space_low;
+    atomic_int failure; /* the first error that the disk failed by; 0 = none */
 
     pthread_mutex_t vote_lock;
     struct log_vote_record record;
