@@ -115,7 +115,7 @@ cp "$work/step.out" "$work/told"
 check "it told what the folder holds" bash -c "
     grep -qE 'holds entries up to [0-9,]+ of term [0-9]+' '$work/told' && grep -q LOST '$work/told' &&
     grep -qE 'last change was made at 20' '$work/told' && grep -q 'm5 at .* does not answer' '$work/told'"
-on_terminal() { script -qec "timeout 60 $cairn meta recover --force-new-cluster --dir $D m3" /dev/null; }
+on_terminal() { script -qec "timeout --foreground 60 $cairn meta recover --force-new-cluster --dir $D m3" /dev/null; }
 echo no | on_terminal > "$work/no.out" 2>&1
 check "no is no" test $? -eq 7
 daemon=$build/metaserver/cairn-metaserver
