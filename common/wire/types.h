@@ -102,8 +102,34 @@ enum meta_change_kind { META_CHANGE_ADD = 1, META_CHANGE_PROMOTE, META_CHANGE_RE
 /* Room on a metaserver's disk: what is refused at each is in metaserver/space.c. */
 enum space_level { SPACE_OK, SPACE_LOW, SPACE_SHORT, SPACE_NONE, SPACE_UNHEARD };
 enum member_role { MEMBER_FOLLOWER = 1, MEMBER_CANDIDATE, MEMBER_LEADER };
-/* What an operator wants of a target. DRAINING: it keeps nothing, its slots move to others. */
-enum target_admin { TARGET_ACTIVE = 0, TARGET_DRAINING = 1 };
+/* What an operator wants of a target. DRAINING: it keeps nothing, its slots move to others.
+ * MAINTENANCE: it may be away for a while, its slots are not given to others meanwhile. */
+enum target_admin { TARGET_ACTIVE = 0, TARGET_DRAINING = 1, TARGET_MAINTENANCE = 2 };
+enum job_kind { JOB_DRAIN = 1, JOB_COPIES };
+enum job_state { JOB_RUNNING = 1, JOB_PAUSED, JOB_DONE, JOB_CANCELLED };
+enum job_action { JOB_RATE = 1, JOB_PAUSE, JOB_RESUME, JOB_CANCEL };
+/* Why a slot cannot move now. NO_TARGET: no other target may take it. NO_ROOM: those that may are
+ * full. NO_SOURCE: no in-sync copy is up. REPAIR: another copy of its shard is being made first.
+ * STORM: too many servers are away. FILE_OPEN: a file is open for writing. */
+enum job_reason {
+    JOB_NO_TARGET = 1,
+    JOB_NO_ROOM,
+    JOB_NO_SOURCE,
+    JOB_REPAIR,
+    JOB_STORM,
+    JOB_FILE_OPEN
+};
+/* SPACE: bytes needed, bytes free on the others. SERVERS: copies wanted, servers that stay.
+ * COPIES: the same for the files with so many copies. FULLEST: thousandths of the fullest target
+ * afterwards, and how much it may be. LAST_COPY: shards of which the only good copy is there. */
+enum job_check_kind {
+    JOB_CHECK_SPACE = 1,
+    JOB_CHECK_SERVERS,
+    JOB_CHECK_COPIES,
+    JOB_CHECK_ZONES,
+    JOB_CHECK_FULLEST,
+    JOB_CHECK_LAST_COPY
+};
 enum target_state { TARGET_UP = 1, TARGET_DOWN, TARGET_OUT, TARGET_FAILED };
 /* LEAVING: in sync and written like the others, but it reads no more; its successor is in sync. */
 enum slot_state { SLOT_OFFLINE = 0, SLOT_SYNCING = 1, SLOT_INSYNC = 2, SLOT_LEAVING = 3 };
