@@ -20,16 +20,18 @@ enum { DEV_META_MAX = 7, DEV_CHUNK_MAX = 64, DEV_PATH_MAX = 4096, DEV_NAME_MAX =
 
 enum dev_kind { DEV_META, DEV_CHUNK, DEV_MOUNT };
 
+struct dev_seat {
+    unsigned number, port; /* numbers are never used again */
+};
+
 struct dev_cluster {
     char folder[DEV_PATH_MAX]; /* absolute */
     char mount[DEV_PATH_MAX];  /* "" when it is not mounted by us */
     struct uuid uuid;
     unsigned meta_count, chunk_count, copies;
     unsigned meta_port, chunk_port; /* of the first one; the others follow */
-    struct {
-        unsigned number, port;
-    } metas[DEV_META_MAX]; /* meta_count of them; numbers are never used again */
-    unsigned meta_last;    /* the highest number so far */
+    struct dev_seat metas[DEV_META_MAX], chunks[DEV_CHUNK_MAX];
+    unsigned meta_last, chunk_last; /* the highest numbers so far */
 };
 
 /* One daemon of it. number counts from 1; the mount is number 1. */
@@ -49,6 +51,10 @@ int dev_cluster_add_meta(struct dev_cluster *c, struct dev_daemon *ret_daemon,
                          struct err_text *why);
 /* Forgets one; its folder stays. */
 int dev_cluster_remove_meta(struct dev_cluster *c, unsigned number, struct err_text *why);
+/* The same for a chunkserver. */
+int dev_cluster_add_chunk(struct dev_cluster *c, struct dev_daemon *ret_daemon,
+                          struct err_text *why);
+int dev_cluster_remove_chunk(struct dev_cluster *c, unsigned number, struct err_text *why);
 /* Remembers the mount point. */
 int dev_cluster_set_mount(struct dev_cluster *c, const char *mount, struct err_text *why);
 

@@ -91,10 +91,41 @@ static void daemons_have_names(void)
     clean();
 }
 
+/* One comes and one goes: numbers are never used again, ports are kept, all of it is read back. */
+static void chunkservers_come_and_go(void)
+{
+    struct dev_cluster read;
+    struct dev_daemon d;
+    char path[160];
+    make();
+    CU_ASSERT_EQUAL_FATAL(dev_cluster_add_chunk(&made, &d, &why), 0);
+    CU_ASSERT_TRUE(d.kind == DEV_CHUNK && d.number == 3);
+    unsigned port = dev_daemon_port(&made, d);
+    CU_ASSERT_EQUAL(dev_cluster_remove_chunk(&made, 3, &why), 0);
+    CU_ASSERT_EQUAL(dev_cluster_remove_chunk(&made, 1, &why), 0);
+    CU_ASSERT_EQUAL_FATAL(dev_cluster_add_chunk(&made, &d, &why), 0);
+    CU_ASSERT_EQUAL(d.number, 4);
+    CU_ASSERT_NOT_EQUAL(dev_daemon_port(&made, d), port);
+    CU_ASSERT_EQUAL_FATAL(dev_cluster_load(folder, &read, &why), 0);
+    CU_ASSERT_EQUAL(read.chunk_count, 2);
+    CU_ASSERT_EQUAL(read.chunk_last, 4);
+    CU_ASSERT_EQUAL(dev_daemon_parse(&read, "c1", &d, &why), -ERR_NO_ENTRY);
+    CU_ASSERT_EQUAL(dev_daemon_parse(&read, "c4", &d, &why), 0);
+    CU_ASSERT_EQUAL(dev_daemon_port(&read, d), made.chunks[1].port);
+    for (unsigned i = 3; i <= 4; i++) {
+        (void)snprintf(path, sizeof path, "%s/c%u/chunkserver.conf", folder, i);
+        (void)remove(path);
+        (void)snprintf(path, sizeof path, "%s/c%u", folder, i);
+        (void)remove(path);
+    }
+    clean();
+}
+
 #define TESTS(T)          \
     T(made_is_read_back)  \
     T(no_cluster_is_told) \
-    T(daemons_have_names)
+    T(daemons_have_names) \
+    T(chunkservers_come_and_go)
 CU_TestInfo tests_dev_cluster[] = {
 #define T(name) {#name, name},
     TESTS(T)
