@@ -45,7 +45,7 @@ struct standing_of *standing_of(const struct planning *p, uint32_t target)
 
 /* ---- who is there ---- */
 
-static const struct target_view *view_of(const struct cluster_view *view, uint32_t target)
+const struct target_view *plan_view_of(const struct cluster_view *view, uint32_t target)
 {
     unsigned low = 0, high = view->target_count;
     while (low < high) {
@@ -69,7 +69,7 @@ static uint64_t lease_end_ms(const struct planning *p, const struct standing_of 
  * it may have granted a lease until then (docs/placement.md, "Leases"). */
 static void judge(const struct planning *p, const struct target *t, struct standing_of *s)
 {
-    const struct target_view *seen = view_of(p->view, t->id);
+    const struct target_view *seen = plan_view_of(p->view, t->id);
     uint64_t now = p->view->now_ms, since = p->view->leader_since_ms;
     bool heard = seen && seen->heard;
     s->target = t->id;

@@ -40,6 +40,8 @@ struct planner {
 /* The target is one of the table's. Valid for the length of the run. */
 __attribute__((returns_nonnull)) struct standing_of *standing_of(const struct planning *p,
                                                                  uint32_t target);
+/* NULL when nothing is known of it. */
+const struct target_view *plan_view_of(const struct cluster_view *view, uint32_t target);
 /* Chooses new targets for slots whose own are gone. */
 void plan_replacements(struct planning *p);
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/base/check.h"
+#include "metaserver/cluster/cluster_ring.h"
 #include "metaserver/cluster/plan_private.h"
 #include "common/base/banned.h"
 
@@ -118,17 +119,9 @@ static const struct ring *ring_of(const struct planning *p)
     uint64_t digest = digest_targets(table);
     if (p->planner->ring && p->planner->ring_digest == digest)
         return p->planner->ring;
-    struct ring_target *targets = calloc(table->target_count + 1, sizeof *targets);
-    CHECK(targets != NULL);
-    for (unsigned i = 0; i < table->target_count; i++) {
-        const struct target *t = &table->targets[i];
-        targets[i] = (struct ring_target){
-            .id = t->id, .uuid = t->uuid, .host = t->host, .weight = target_ring_weight(t)};
-    }
     ring_destroy(p->planner->ring);
-    p->planner->ring = ring_create(targets, table->target_count);
+    p->planner->ring = cluster_ring_create(table, NULL, 0);
     p->planner->ring_digest = digest;
-    free(targets);
     return p->planner->ring;
 }
 
