@@ -149,7 +149,7 @@ static uint32_t pending_of(const void *arg, uint32_t id)
     if (!p || !p->receives)
         return RING_CLOSED;
     if (d->heed_room && free_bytes(p) < d->moving_bytes)
-        return RING_CLOSED;
+        return RING_BUSY; /* it waits for room, a nearer one would stay near */
     return p->added_slots;
 }
 
