@@ -250,6 +250,15 @@ void report_send(struct chunkserver *cs, const struct msg_shard_report *report);
 void deletes_take(struct chunkserver *cs, const struct msg_heartbeat_r *m);
 void deletes_done(struct chunkserver *cs, int status);
 
+/* ---- left.c ---- */
+
+/* What the disk holds of shards that this target is a member of, and of those it has left. What the
+ * table does not tell about counts as ours. */
+struct held {
+    struct store_size ours, left;
+};
+struct held left_held(const struct chunkserver *cs);
+
 /* ---- table.c ---- */
 
 void table_refresh(struct chunkserver *cs);

@@ -231,6 +231,8 @@ static int start(struct store *s, const struct store_options *o, bool is_new,
     bool trusted = s->label.index_good &&
                    (s->label.clean || memcmp(s->label.instance, instance, INSTANCE_SIZE) == 0);
     status = store_recover(s, trusted, log_whole, ret_start);
+    if (status == 0)
+        status = index_each(s, sizes_add);
     if (status != 0)
         return err_set((enum err)(-status), why, "recovery failed: %s", err_text(status));
     if (is_new)
@@ -251,6 +253,7 @@ static void let_go(struct store *s)
 {
     index_close(s, false);
     cache_release(&s->cache);
+    sizes_release(s);
     intent_release(&s->intents);
     if (s->label_fd >= 0)
         (void)close(s->label_fd);

@@ -222,6 +222,22 @@ int store_list(struct store *s, uint8_t copies, uint32_t shard, struct store_cur
 int store_list_all(struct store *s, struct store_cursor *cursor, struct store_entry *ret_entries,
                    uint32_t capacity, uint32_t *ret_count);
 
+/* NON-BLOCKING. How many chunks of a shard are here and the sum of their lengths, changes under way
+ * included; kept in memory, so it costs no look at the disk. */
+struct store_size {
+    uint64_t chunks, bytes;
+};
+struct store_size store_shard_size(struct store *s, uint8_t copies, uint32_t shard);
+
+/* NON-BLOCKING. Goes on to the next shard of which something is here, in the order of copies and
+ * number; false at the end. Begin with a zeroed one. */
+struct store_shard {
+    uint8_t copies; /* 0 = before the first */
+    uint32_t shard;
+    struct store_size size;
+};
+bool store_next_shard(struct store *s, struct store_shard *at);
+
 /* All stored block CRCs up to the length: ret_crcs holds CHUNK_BLOCK_COUNT entries. A block whose
  * CRC is itself lost has 0xffffffff, which no peer's CRC matches but by a chance of 2^-32. */
 int store_crcs(struct store *s, const struct chunk_id *id, uint32_t *ret_crcs, uint32_t *ret_count,

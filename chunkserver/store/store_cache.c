@@ -181,9 +181,13 @@ static struct store_entry entry_of(const struct chunk *c)
 
 static void note_entry(struct store *s, struct chunk *c, bool for_index)
 {
+    if (c->entry_known && c->entry_present)
+        sizes_take(s, &c->entry);
     c->entry_known = true;
     c->entry_present = c->state != CHUNK_ABSENT;
     c->entry = entry_of(c);
+    if (c->entry_present)
+        sizes_add(s, &c->entry);
     if (for_index && !c->index_pending) {
         c->index_pending = true;
         list_append(&s->cache.pending, &c->pending);
@@ -236,6 +240,8 @@ static int load(struct store *s, struct chunk *c)
     }
     struct store_entry now = entry_of(c);
     lock_mutex(&s->cache.lock);
+    c->entry = e; /* until here the index spoke for it */
+    c->entry_known = c->entry_present = true;
     note_entry(s, c,
                now.flags != e.flags || now.length != e.length ||
                    chunk_version_compare(&now.version, &e.version) != 0);

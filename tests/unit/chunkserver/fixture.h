@@ -23,6 +23,7 @@ struct leader {
     uint64_t heard_ms[SERVERS_MAX + 1];
     struct msg_heartbeat last[SERVERS_MAX + 1];
     unsigned registrations, heartbeats, reports, goodbyes;
+    struct msg_shard_report synced; /* the last such report */
     uint64_t delete_batch;
     struct rec_chunk_ref deletes[DELETES_MAX];
     uint32_t delete_count;
