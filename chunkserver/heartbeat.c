@@ -151,8 +151,10 @@ static void answered(struct chunkserver *cs, const struct beat *b, const struct 
         lease_set(cs, expires_ms);
     if (m->table_version > cs->table.version)
         table_refresh(cs);
-    if (m->term == h->term) /* durable here: an older leader cannot take it back */
+    if (m->term == h->term) { /* durable here: an older leader cannot take it back */
+        left_heard(cs, m);
         deletes_take(cs, m);
+    }
 }
 
 static void on_heartbeat(void *arg, struct rpc_reply *reply)

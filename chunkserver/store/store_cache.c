@@ -66,7 +66,11 @@ static bool pinned(const struct chunk *c)
 static void settle(struct store *s, struct chunk *c)
 {
     list_remove(&c->node);
-    if (c->references == 0 && !pinned(c))
+    if (c->references > 0 || pinned(c))
+        return;
+    if (c->entry_known && !c->entry_present) /* the first to go: nobody will ask for it */
+        list_prepend(&s->cache.idle, &c->node);
+    else
         list_append(&s->cache.idle, &c->node);
 }
 
@@ -203,6 +207,13 @@ void chunk_publish(struct store *s, struct chunk *c, bool changed)
         c->write_count++;
     }
     note_entry(s, c, changed);
+    unlock_mutex(&s->cache.lock);
+}
+
+void chunk_publish_gone(struct store *s, struct chunk *c)
+{
+    lock_mutex(&s->cache.lock);
+    note_entry(s, c, true);
     unlock_mutex(&s->cache.lock);
 }
 

@@ -196,6 +196,7 @@ int chunk_try_acquire(struct store *s, const struct chunk_id *id, struct chunk *
 /* Ends what acquire began. `changed`: something was written, perhaps without success. */
 void chunk_let_go(struct store *s, struct chunk *c, bool changed);
 void chunk_publish(struct store *s, struct chunk *c, bool changed); /* under the write lock */
+void chunk_publish_gone(struct store *s, struct chunk *c); /* deleted, without need of a flush */
 void chunk_unlock(struct chunk *c);
 void chunk_unref(struct store *s, struct chunk *c);
 bool cache_peek(struct store *s, const struct chunk_id *id, bool *ret_present,

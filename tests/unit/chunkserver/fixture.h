@@ -14,8 +14,8 @@ struct leader {
     struct rpc_server *server;
     struct rpc_identity identity;
     struct shard_table table;
-    uint64_t term;
-    uint32_t lease_ms; /* told in answers; 0: register again */
+    uint64_t term, index_ahead; /* of the table's version */
+    uint32_t lease_ms;          /* told in answers; 0: register again */
     unsigned targets_wanted, copies;
     bool mute; /* heartbeats are not answered */
     struct rpc_request *muted[256];
@@ -34,6 +34,7 @@ struct fixture {
     struct loop *loop;
     char folder[64];
     struct uuid cluster;
+    uint32_t left_grace_ms; /* of servers that are started; endless */
     struct leader leader;
     struct chunkserver *servers[SERVERS_MAX];
     enum chunkserver_end ends[SERVERS_MAX];

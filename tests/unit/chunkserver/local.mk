@@ -2,6 +2,7 @@
 check_PROGRAMS += %D%/test-chunkserver
 %C%_test_chunkserver_SOURCES = \
     %D%/fixture.c %D%/fixture.h \
+    %D%/hold.c %D%/hold.h \
     %D%/leader.c \
     %D%/main.c \
     %D%/suites.h \

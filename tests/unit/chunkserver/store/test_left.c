@@ -1,8 +1,9 @@
 /* What a target holds of each shard. */
 #include "tests/unit/chunkserver/store/suites.h"
 
+#include <dirent.h>
 #include <stdio.h>
-#include <string.h>
+#include <unistd.h>
 
 #include "tests/unit/chunkserver/store/fixture.h"
 #include "common/base/banned.h"
@@ -70,7 +71,63 @@ static void sizes_follow_every_change(void)
     CU_ASSERT_EQUAL(store_shard_size(f.store, COPIES, STORE_SHARD_MAX + 1).chunks, 0);
 }
 
-#define TESTS(T) T(sizes_follow_every_change)
+static unsigned trash_count(void)
+{
+    char path[400];
+    unsigned count = 0;
+    (void)snprintf(path, sizeof path, "%s/trash", f.path);
+    DIR *folder = opendir(path);
+    for (struct dirent *d; folder && (d = readdir(folder));)
+        count += d->d_name[0] != '.';
+    if (folder)
+        (void)closedir(folder);
+    return count;
+}
+
+/* A shard is removed a part at a time, with damaged, suspect and vanished files, through kills and
+ * power cuts in between; nothing of the shard beside it goes, and `stop` is obeyed. */
+static void shard_is_removed_in_parts(void)
+{
+    enum { CHUNKS = 700 };
+    atomic_bool stop = false;
+    uint32_t count;
+    char path[400];
+    for (uint64_t i = 1; i <= CHUNKS; i++)
+        CU_ASSERT_EQUAL(put_in(SHARD, i, 100), 0);
+    for (uint64_t i = 1; i <= 10; i++)
+        CU_ASSERT_EQUAL(put_in(SHARD + 1, CHUNKS + i, 100), 0);
+    damage(5, 0, 0xff);
+    file_of(6, path);
+    CU_ASSERT_EQUAL(unlink(path), 0);
+    reopen_killed();
+    CU_ASSERT_TRUE(suspect_count() > 0);
+    CU_ASSERT_EQUAL(store_remove_some(f.store, COPIES, SHARD, 100, &stop, &count), 0);
+    CU_ASSERT_EQUAL(count, 100);
+    stop = true;
+    CU_ASSERT_EQUAL(store_remove_some(f.store, COPIES, SHARD, 100, &stop, &count), 0);
+    CU_ASSERT_EQUAL(count, 0);
+    stop = false;
+    reopen_killed();
+    CU_ASSERT_EQUAL(check_faults(true), 0);
+    CU_ASSERT_EQUAL(store_remove_some(f.store, COPIES, SHARD, 256, &stop, &count), 0);
+    CU_ASSERT_EQUAL(count, 256);
+    reopen_scanned();
+    CU_ASSERT_EQUAL(check_faults(true), 0);
+    do {
+        CU_ASSERT_EQUAL(store_remove_some(f.store, COPIES, SHARD, 256, &stop, &count), 0);
+    } while (count > 0);
+    CU_ASSERT_TRUE(holds(SHARD, 0, 0));
+    CU_ASSERT_TRUE(holds(SHARD + 1, 10, 1000));
+    CU_ASSERT_EQUAL(trash_count(), CHUNKS - 1);
+    reopen_clean();
+    CU_ASSERT_TRUE(holds(SHARD, 0, 0));
+    CU_ASSERT_EQUAL(check_faults(true), 0);
+    CU_ASSERT_EQUAL(suspect_count(), 10); /* of the other shard */
+}
+
+#define TESTS(T)                 \
+    T(sizes_follow_every_change) \
+    T(shard_is_removed_in_parts)
 CU_TestInfo store_left_tests[] = {
 #define T(name) {#name, name},
     TESTS(T)
