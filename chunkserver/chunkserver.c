@@ -136,6 +136,7 @@ static void on_tick(void *arg)
     driver_event(cs, &e);
     heartbeat_tick(cs);
     housekeeping_tick(cs);
+    left_tick(cs);
     if (cs->life == LIFE_DRAINING)
         drain_tick(cs);
     loop_timer_start_ms(&cs->tick, TICK_MS);
@@ -186,6 +187,7 @@ static struct chunkserver *allocate(struct loop *loop, const struct chunkserver_
     map_init(&cs->driver.kept, random_u64());
     map_init(&cs->driver.checked, random_u64());
     map_init(&cs->peers.by_target, random_u64());
+    map_init(&cs->left.shards, random_u64());
     shard_table_init(&cs->table, 0);
     CHECK(pthread_mutex_init(&cs->flush_lock, NULL) == 0);
     return cs;
@@ -222,6 +224,7 @@ static int release(struct chunkserver *cs, bool abandon)
 {
     int status = 0;
     cs->closing = true;
+    left_stop(cs);
     loop_timer_stop(&cs->tick);
     heartbeat_stop(cs);
     table_stop(cs);
@@ -230,6 +233,7 @@ static int release(struct chunkserver *cs, bool abandon)
         rpc_leader_destroy(cs->leader);
     if (cs->pool)
         work_pool_destroy(cs->pool);
+    left_release(cs);
     driver_release(cs);
     while (!list_empty(&cs->pendings))
         pending_drop(CONTAINER_OF(cs->pendings.next, struct pending, node));

@@ -14,6 +14,8 @@
 
 enum { CHUNKSERVER_METASERVERS_MAX = 16 };
 
+#define CHUNKSERVER_GRACE_ENDLESS UINT32_MAX /* not even removed when space is short */
+
 /* Strings are copied. */
 struct chunkserver_config {
     const char *name; /* c1; for people */
@@ -24,7 +26,8 @@ struct chunkserver_config {
     const char *metaservers[CHUNKSERVER_METASERVERS_MAX];
     unsigned metaserver_count;
     uint32_t reserve_per_mille;
-    unsigned worker_count; /* 0 = 16 */
+    unsigned worker_count;  /* 0 = 16 */
+    uint32_t left_grace_ms; /* what has left is kept so long; 0 = 60 s */
 };
 
 enum chunkserver_end {

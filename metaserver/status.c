@@ -49,7 +49,7 @@ static void fill_target(struct metaserver *m, const struct target *t, struct rec
     ret->slots_moving = counts.moving;
     for (unsigned i = 0; i < m->plan->blocked_count; i++)
         if (m->plan->blocked[i].target == t->id)
-            ret->slots_blocked = m->plan->blocked[i].slots;
+            ret->slots_blocked += m->plan->blocked[i].slots;
     if (!h)
         return;
     ret->bytes_total = h->bytes_total;

@@ -48,14 +48,19 @@ second R28_UNSEEN  metaserver/fs/test-metaserver-fs          hashes_agree_and_di
 second P1          metaserver/test-metaserver-store          metastore/standing
 second P1          common/client/test-common-client-data     fsync_syncs_before_it_commits
 second D2          common/ring/test-common-ring              restart_within_the_lease_resyncs
+second D4_LEFT     chunkserver/test-chunkserver              nothing_goes_while_a_copy_is_missing
+second D4_BEHIND   chunkserver/test-chunkserver              leader_that_is_behind
+second D14_LEFT    chunkserver/test-chunkserver              returning_shard_keeps
 second D5          chunkserver/store/test-chunkserver-store  failed_flush_is_final
 second D6          chunkserver/store/test-chunkserver-store  partial_write_verifies_the_old_block
 second D8          chunkserver/store/test-chunkserver-store  missing_chunk_is_an_error
 second D9          common/client/test-common-client-data     grown_file_shows_no_old_bytes
 second D12         metaserver/fs/test-metaserver-fs          truncate_drops_chunks
 second D14         common/ring/test-common-ring              synced_counts_once_and_from_the_source
+second D18         metaserver/cluster/test-metaserver-cluster missing_copy_comes_first
 second D19         common/ring/test-common-ring              oracle
 second D26         metaserver/cluster/test-metaserver-cluster storm_brake
+second MAINTENANCE metaserver/cluster/test-metaserver-cluster is_waited_for
 second D28         common/client/test-common-client          pages
 second D30         common/client/test-common-client-data     contents_match_the_model
 '
