@@ -44,6 +44,27 @@ int admin_jobs(struct blocking_client *b, struct bytes *out, struct msg_job_list
     return status ? status : decode_job_list_r(bytes_slice(out), WIRE_VERSION, ret_jobs);
 }
 
+int admin_drain_of(struct blocking_client *b, const struct target_set *set, bool any,
+                   uint32_t *ret_job, struct err_text *why)
+{
+    struct bytes bytes = {0};
+    struct msg_job_list_r jobs;
+    struct rec_job_info job;
+    int status = admin_jobs(b, &bytes, &jobs, why);
+    uint32_t found = 0;
+    struct slice cursor = status == 0 ? jobs.jobs.raw : slice_of(NULL, 0);
+    while (rec_job_info_next(&cursor, &job)) {
+        bool is_under_way = job.state == JOB_RUNNING || job.state == JOB_PAUSED;
+        if (job.kind == JOB_DRAIN && is_under_way &&
+            (any ? target_set_meets(set, job.targets) : target_set_is(set, job.targets)))
+            found = job.job;
+    }
+    bytes_release(&bytes);
+    if (status == 0)
+        *ret_job = found;
+    return status;
+}
+
 int admin_plan(struct blocking_client *b, const struct target_set *set, struct bytes *out,
                struct msg_job_plan_r *ret_plan, struct err_text *why)
 {

@@ -21,6 +21,10 @@ int admin_jobs(struct blocking_client *b, struct bytes *out, struct msg_job_list
 int admin_plan(struct blocking_client *b, const struct target_set *set, struct bytes *out,
                struct msg_job_plan_r *ret_plan, struct err_text *why);
 
+/* The job that drains just these targets, or with `any` one that drains some of them; *ret_job 0 =
+ * none does. */
+int admin_drain_of(struct blocking_client *b, const struct target_set *set, bool any,
+                   uint32_t *ret_job, struct err_text *why);
 /* With data_loss also those that hold what is needed. */
 int targets_remove(struct blocking_client *client, const struct target_set *set, bool data_loss,
                    struct err_text *why);

@@ -46,36 +46,10 @@ static int choose(struct drain *d, bool exact)
     return EXIT_GOOD;
 }
 
-static bool same_targets(const struct target_set *set, struct slice targets)
-{
-    if (targets.size != 4 * (size_t)set->count)
-        return false;
-    for (unsigned i = 0; i < set->count; i++) {
-        const uint8_t *p = targets.data + 4 * (size_t)i;
-        uint32_t target =
-            (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
-        if (target != set->refs[i].target)
-            return false;
-    }
-    return true;
-}
-
-/* The drain of just these targets that is under way; 0 = none. */
 static int find_running(struct drain *d, uint32_t *ret_job)
 {
-    struct bytes bytes = {0};
-    struct msg_job_list_r jobs;
-    struct rec_job_info job;
     struct err_text why = {""};
-    int status = admin_jobs(d->client, &bytes, &jobs, &why);
-    *ret_job = 0;
-    struct slice cursor = jobs.jobs.raw;
-    while (status == 0 && rec_job_info_next(&cursor, &job)) {
-        bool is_under_way = job.state == JOB_RUNNING || job.state == JOB_PAUSED;
-        if (job.kind == JOB_DRAIN && is_under_way && same_targets(&d->set, job.targets))
-            *ret_job = job.job;
-    }
-    bytes_release(&bytes);
+    int status = admin_drain_of(d->client, &d->set, false, ret_job, &why);
     return status == 0 ? EXIT_GOOD : complain(status, "no list of jobs (%s)", why.text);
 }
 
@@ -110,6 +84,24 @@ static int decide(struct drain *d)
     return EXIT_GOOD;
 }
 
+/* Refused although the plan is good: another job is in the way, or something changed since. */
+static int not_started(struct drain *d, int status, const struct err_text *said)
+{
+    char name[JOB_NAME_MAX];
+    struct err_text why = {""};
+    uint32_t job = 0;
+    if (status == -ERR_REFUSED && admin_drain_of(d->client, &d->set, true, &job, &why) == 0 && job)
+        return complain_text(EXIT_REFUSED,
+                             "refused: %s drains some of %s already\n  name the same servers as it "
+                             "does, or first: cairn job cancel %s",
+                             job_name(JOB_DRAIN, job, name), d->set.text, name);
+    if (status == -ERR_LIMIT)
+        return complain_text(EXIT_REFUSED, "refused: too many jobs run at a time\n  try: cairn job "
+                                           "ls     (name several servers in one drain)");
+    return complain_text((enum exit_code)exit_of(status), "%s cannot be drained: %s", d->set.text,
+                         said->text);
+}
+
 static int start(struct drain *d, uint32_t *ret_job)
 {
     char user[40];
@@ -129,9 +121,7 @@ static int start(struct drain *d, uint32_t *ret_job)
     if (status == 0)
         *ret_job = reply.job;
     bytes_release(&out);
-    return status == 0 ? EXIT_GOOD
-                       : complain_text((enum exit_code)exit_of(status), "%s cannot be drained: %s",
-                                       d->set.text, why.text);
+    return status == 0 ? EXIT_GOOD : not_started(d, status, &why);
 }
 
 /* A limit on one that runs already. */

@@ -157,6 +157,9 @@ static int change(struct listing *l, const char *word, enum job_action action, u
     encode_job_set(
         &body, &(struct msg_job_set){.job = number, .action = (uint8_t)action, .rate_max = rate});
     int status = admin_do(l->client, MSG_job_set, &body, &why);
+    if (status == -ERR_REFUSED)
+        return complain_text(EXIT_REFUSED, "refused: %.40s has ended (%s)\n  try: cairn job ls",
+                             word, job_state_name(job.state));
     if (status != 0)
         return complain_text((enum exit_code)exit_of(status), "%.40s: %s\n  try: cairn job ls",
                              word, why.text);

@@ -7,7 +7,7 @@
 #include "tools/admin.h"
 #include "tools/commands.h"
 #include "tools/confirm.h"
-#include "tools/text.h"
+#include "tools/job_text.h"
 
 enum { MAINTENANCE_MS = 30 * 60 * 1000 };
 
@@ -62,6 +62,22 @@ static int set_admin(const struct order *o, enum target_admin admin, uint64_t fo
     return admin_do(o->client, MSG_target_admin, &body, why);
 }
 
+/* A drain that runs is that job's. */
+static int admin_refused(const struct order *o, int status, const char *what,
+                         const struct err_text *said)
+{
+    char name[JOB_NAME_MAX];
+    struct err_text why = {""};
+    uint32_t job = 0;
+    if (status == -ERR_REFUSED && admin_drain_of(o->client, &o->set, true, &job, &why) == 0 && job)
+        return complain_text(EXIT_REFUSED,
+                             "refused: %s is being drained by %s\n  first: cairn job "
+                             "cancel %s     (nothing is lost)",
+                             o->set.text, job_name(JOB_DRAIN, job, name), name);
+    return complain_text((enum exit_code)exit_of(status), "%s cannot %s: %s", o->set.text, what,
+                         said->text);
+}
+
 /* ---- maintenance, activate ---- */
 
 static int read_for(const struct arguments *a, uint64_t *ret_ms)
@@ -104,8 +120,7 @@ static int end_maintenance(const struct order *o)
                              o->set.text);
     int status = set_admin(o, TARGET_ACTIVE, 0, &why);
     if (status != 0)
-        return complain_text((enum exit_code)exit_of(status),
-                             "the maintenance of %s cannot be ended: %s", o->set.text, why.text);
+        return admin_refused(o, status, "leave maintenance", &why);
     (void)printf("%s is active again\n", o->set.text);
     return EXIT_GOOD;
 }
@@ -126,8 +141,7 @@ int command_server_maintenance(const struct arguments *a)
     } else {
         int status = set_admin(&o, TARGET_MAINTENANCE, for_ms, &why);
         if (status != 0)
-            code = complain_text((enum exit_code)exit_of(status),
-                                 "%s cannot go into maintenance: %s", o.set.text, why.text);
+            code = admin_refused(&o, status, "go into maintenance", &why);
         else if (for_ms == 0)
             (void)printf("%s is in maintenance: nothing of it is made anew elsewhere\n",
                          o.set.text);
@@ -153,15 +167,33 @@ int command_server_activate(const struct arguments *a)
     if (status == 0)
         (void)printf("%s is active: it may hold copies again\n", o.set.text);
     else
-        code = complain_text((enum exit_code)exit_of(status),
-                             "%s cannot be made active: %s\n  try: cairn job ls     (a drain that "
-                             "runs is ended by: cairn job cancel JOB)",
-                             o.set.text, why.text);
+        code = admin_refused(&o, status, "be made active", &why);
     order_release(&o);
     return code;
 }
 
 /* ---- remove, forget ---- */
+
+/* How many shards need them, as the leader counts. */
+static uint64_t slots_of(const struct order *o)
+{
+    uint64_t slots = 0;
+    struct rec_target_status t;
+    for (unsigned i = 0; i < o->set.count; i++)
+        if (target_find(&o->status, o->set.refs[i].target, &t))
+            slots += t.slots;
+    return slots;
+}
+
+static int remove_refused(const struct order *o, bool exact)
+{
+    char count[TEXT_SIZE];
+    return complain_text(EXIT_REFUSED,
+                         "refused: %s still holds copies of %s shards\n  cairn %s drain %s     or, "
+                         "if the machine is gone for ever:  cairn server forget %s --data-loss",
+                         o->set.text, text_count(slots_of(o), count), exact ? "target" : "server",
+                         o->set.text, o->set.text);
+}
 
 static int remove_them(const struct arguments *a, bool exact)
 {
@@ -174,10 +206,7 @@ static int remove_them(const struct arguments *a, bool exact)
     if (status == 0)
         (void)printf("%s is removed; its folder is of no more use\n", o.set.text);
     else if (status == -ERR_REFUSED)
-        code = complain_text(EXIT_REFUSED,
-                             "refused: %s\n  cairn %s drain %s     or, if the machine is gone for "
-                             "ever:  cairn server forget %s --data-loss",
-                             why.text, exact ? "target" : "server", o.set.text, o.set.text);
+        code = remove_refused(&o, exact);
     else
         code = complain_text((enum exit_code)exit_of(status), "%s cannot be removed: %s",
                              o.set.text, why.text);
@@ -199,12 +228,11 @@ int command_target_remove(const struct arguments *a)
 static void warn_of_loss(const struct order *o)
 {
     char bytes[TEXT_SIZE], chunks[TEXT_SIZE];
-    uint64_t slots = 0, size = 0, count = 0;
+    uint64_t size = 0, count = 0;
     for (unsigned i = 0; i < o->set.count; i++) {
         struct rec_target_status t;
         if (!target_find(&o->status, o->set.refs[i].target, &t))
             continue;
-        slots += t.slots;
         size += t.chunk_bytes;
         count += t.chunk_count;
         if (t.state == TARGET_UP)
@@ -215,7 +243,7 @@ static void warn_of_loss(const struct order *o)
                   "%s holds copies of %llu shards (%s in %s chunks as last heard).\n"
                   "WHAT ONLY IT HOLDS IS LOST FOR EVER. Its disks must not come back to this "
                   "cluster.\n",
-                  o->set.text, (unsigned long long)slots, text_bytes(size, bytes),
+                  o->set.text, (unsigned long long)slots_of(o), text_bytes(size, bytes),
                   text_count(count, chunks));
 }
 

@@ -162,6 +162,22 @@ static bool list_has(struct slice targets, size_t count, uint32_t target)
     return false;
 }
 
+bool target_set_is(const struct target_set *set, struct slice targets)
+{
+    bool same = targets.size == 4 * (size_t)set->count;
+    for (unsigned i = 0; same && i < set->count; i++)
+        same = target_at(targets, i) == set->refs[i].target;
+    return same;
+}
+
+bool target_set_meets(const struct target_set *set, struct slice targets)
+{
+    for (unsigned i = 0; i < set->count; i++)
+        if (list_has(targets, targets.size / 4, set->refs[i].target))
+            return true;
+    return false;
+}
+
 /* All targets of t's server are in the list, and there are several. */
 static bool server_is_in(const struct msg_status_r *s, struct slice targets,
                          const struct rec_target_status *t)

@@ -28,6 +28,10 @@ int targets_choose(const struct msg_status_r *s, const char *const *names, unsig
                    bool exact, struct target_set *ret_set, struct err_text *why);
 struct wire_list target_refs(const struct target_set *set);
 
+/* With the targets of a job, ascending as the metaservers keep them: the same; some in common. */
+bool target_set_is(const struct target_set *set, struct slice targets);
+bool target_set_meets(const struct target_set *set, struct slice targets);
+
 bool target_find(const struct msg_status_r *s, uint32_t target, struct rec_target_status *ret);
 /* "c3"; "#7" for one that is not in the list. */
 const char *target_name(const struct msg_status_r *s, uint32_t target,
