@@ -185,14 +185,17 @@ static uint64_t slots_of(const struct order *o)
     return slots;
 }
 
-static int remove_refused(const struct order *o, bool exact)
+static int remove_refused(const struct order *o, bool exact, const struct err_text *said)
 {
-    char count[TEXT_SIZE];
-    return complain_text(EXIT_REFUSED,
-                         "refused: %s still holds copies of %s shards\n  cairn %s drain %s     or, "
-                         "if the machine is gone for ever:  cairn server forget %s --data-loss",
-                         o->set.text, text_count(slots_of(o), count), exact ? "target" : "server",
-                         o->set.text, o->set.text);
+    char count[TEXT_SIZE], holds[sizeof said->text];
+    bool is_told = strcmp(said->text, err_text(-ERR_REFUSED)) != 0;
+    (void)snprintf(holds, sizeof holds, "%.120s still holds copies of %s shards", o->set.text,
+                   text_count(slots_of(o), count));
+    return complain_text(
+        EXIT_REFUSED,
+        "refused: %s\n  cairn %s drain %s     or, if the machine is gone for ever: "
+        " cairn server forget %s --data-loss",
+        is_told ? said->text : holds, exact ? "target" : "server", o->set.text, o->set.text);
 }
 
 static int remove_them(const struct arguments *a, bool exact)
@@ -206,7 +209,7 @@ static int remove_them(const struct arguments *a, bool exact)
     if (status == 0)
         (void)printf("%s is removed; its folder is of no more use\n", o.set.text);
     else if (status == -ERR_REFUSED)
-        code = remove_refused(&o, exact);
+        code = remove_refused(&o, exact, &why);
     else
         code = complain_text((enum exit_code)exit_of(status), "%s cannot be removed: %s",
                              o.set.text, why.text);

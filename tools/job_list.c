@@ -7,17 +7,18 @@
 
 #include "common/base/banned.h"
 
-/* "14:02 by alice"; with the date when it is not of the last hours. */
+/* "14:02 by alice"; with the date when it is of another day. */
 static void started_text(const struct rec_job_info *job, char *ret_text, size_t size)
 {
     char when[32] = "?";
-    time_t seconds = (time_t)(job->started_ns / 1000000000);
-    struct tm broken;
-    bool is_recent = job->age_ms < 12ull * 3600000, is_known = localtime_r(&seconds, &broken);
-    if (is_known && is_recent)
-        (void)strftime(when, sizeof when, "%H:%M", &broken);
-    else if (is_known)
-        (void)strftime(when, sizeof when, "%Y-%m-%d %H:%M", &broken);
+    time_t seconds = (time_t)(job->started_ns / 1000000000), now = time(NULL);
+    struct tm broken, today;
+    if (localtime_r(&seconds, &broken) && localtime_r(&now, &today)) {
+        if (broken.tm_year == today.tm_year && broken.tm_yday == today.tm_yday)
+            (void)strftime(when, sizeof when, "%H:%M", &broken);
+        else
+            (void)strftime(when, sizeof when, "%Y-%m-%d %H:%M", &broken);
+    }
     (void)snprintf(ret_text, size, "%s%s%.*s", when, job->by.size ? " by " : "",
                    job->by.size > 24 ? 24 : (int)job->by.size, (const char *)job->by.data);
 }
@@ -41,7 +42,10 @@ static void add_row(struct text_table *table, const struct msg_status_r *s,
     char name[JOB_NAME_MAX], what[TARGETS_TEXT_MAX + 16], percent[16], moved[TEXT_SIZE];
     char rate[TEXT_SIZE], eta[TEXT_SIZE] = "-", blocked[16], started[TABLE_CELL_MAX];
     struct progress p = progress_of(job);
-    (void)snprintf(percent, sizeof percent, "%u%%", p.permille / 10);
+    if (job->state == JOB_CANCELLED)
+        (void)snprintf(percent, sizeof percent, "-");
+    else
+        (void)snprintf(percent, sizeof percent, "%u%%", p.permille / 10);
     (void)snprintf(blocked, sizeof blocked, "%u", job->slots_blocked);
     started_text(job, started, sizeof started);
     if (!has_ended(job))

@@ -39,8 +39,8 @@ static unsigned permille_of(const struct progress *p)
     double slots = share(p->slots_done, p->slots_left);
     if (p->state == JOB_DONE)
         return 1000;
-    if (p->slots_done + p->slots_left == 0)
-        return p->permille;
+    if (p->slots_done + p->slots_left == 0 || p->state == JOB_CANCELLED)
+        return p->permille; /* nobody says any more what would be left */
     unsigned permille = (unsigned)((bytes < slots ? bytes : slots) * 1000);
     if (permille > 999)
         permille = 999;

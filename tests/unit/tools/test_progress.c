@@ -137,6 +137,20 @@ static void blocked_has_no_end(void)
     CU_ASSERT_EQUAL(p.eta_ms, PROGRESS_NO_ETA);
 }
 
+/* Of a cancelled job nobody says what is left: it does not look like nearly done. */
+static void cancelled_stays_where_it_was(void)
+{
+    begin();
+    advance(30);
+    progress_add(&p, &job, 0);
+    job.state = JOB_CANCELLED;
+    job.slots_left = 0;
+    job.bytes_left = job.chunks_left = 0;
+    progress_add(&p, &job, 1000);
+    CU_ASSERT_EQUAL(p.permille, 300);
+    CU_ASSERT_EQUAL(progress_of(&job).permille, 0);
+}
+
 /* A list has one answer only. */
 static void one_answer_is_enough(void)
 {
@@ -156,6 +170,7 @@ static void one_answer_is_enough(void)
     T(empty_shards_count_as_shards) \
     T(rate_is_of_the_window)        \
     T(blocked_has_no_end)           \
+    T(cancelled_stays_where_it_was) \
     T(one_answer_is_enough)
 CU_TestInfo tests_progress[] = {
 #define T(name) {#name, name},
