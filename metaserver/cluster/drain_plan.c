@@ -29,8 +29,8 @@ struct drain {
     const struct shard_table *table;
     struct place *places;
     struct ring *ring;
-    uint64_t unplaced_bytes; /* nobody that may take them has room */
-    uint32_t unplaced_slots; /* nobody may take them */
+    uint64_t no_room_bytes;   /* those that may take them are full */
+    uint64_t no_target_bytes; /* nobody may take them, as things stand */
     bool heed_room;
     uint64_t moving_bytes; /* of the slot that is being placed */
 };
@@ -88,7 +88,7 @@ static void describe(const struct drain *d, const struct target *t, const uint32
     bool has_weight = target_ring_weight(t) > 0, is_up = t->state == TARGET_UP;
     bool returns = t->admin == TARGET_MAINTENANCE && t->state == TARGET_DOWN;
     struct placement_domain domain;
-    *ret = (struct place){.target = t, .seen = seen && seen->heard && is_up ? seen : NULL};
+    *ret = (struct place){.target = t, .seen = seen && seen->is_told && is_up ? seen : NULL};
     if (placement_domain_parse(t->host, &domain) == 0)
         memcpy(ret->zone, domain.zone, sizeof domain.zone);
     for (unsigned i = 0; i < target_count; i++)
@@ -190,12 +190,10 @@ static void place_shard(struct drain *d, unsigned copies, uint32_t number)
             if (status != 0) {
                 d->heed_room = false;
                 status = ring_replacement(d->ring, number, taken, count, pending_of, d, &target);
-                d->unplaced_bytes += from->slot_bytes;
+                *(status == 0 ? &d->no_room_bytes : &d->no_target_bytes) += from->slot_bytes;
             }
-            if (status != 0) {
-                d->unplaced_slots++;
+            if (status != 0)
                 continue;
-            }
             given[given_count++] = target;
         }
         place_of(d, target)->added_bytes += from->slot_bytes;
@@ -214,19 +212,6 @@ static struct rec_job_check *check(struct drain_plan *plan, enum job_check_kind 
         .check = (uint8_t)kind, .is_good = need <= have, .need = need, .have = have};
     plan->is_good = plan->is_good && c->is_good;
     return c;
-}
-
-static void check_space(struct drain *d, struct drain_plan *plan)
-{
-    uint64_t have = 0, need = plan->load.bytes;
-    for (unsigned i = 0; i < d->table->target_count; i++)
-        have += d->places[i].receives ? free_bytes(&d->places[i]) : 0;
-    for (unsigned copies = 1; copies <= COPIES_MAX; copies++)
-        for (uint32_t n = 0; d->table->shards[copies] && n < d->table->shard_count; n++)
-            place_shard(d, copies, n);
-    if (d->unplaced_bytes > 0 && have >= need)
-        have = need > d->unplaced_bytes ? need - d->unplaced_bytes : 0;
-    (void)check(plan, JOB_CHECK_SPACE, need, have);
 }
 
 static bool counts(const struct place *p, bool afterwards)
@@ -248,16 +233,39 @@ static unsigned count_hosts(const struct drain *d, bool afterwards)
     return count;
 }
 
-static void check_servers(const struct drain *d, unsigned copies_of_new, struct drain_plan *plan)
+/* Servers that stay, for a table with so many copies. */
+static unsigned servers_for(const struct drain *d, unsigned copies)
 {
-    unsigned before = count_hosts(d, false), after = count_hosts(d, true), targets = 0;
+    unsigned targets = 0;
     for (unsigned i = 0; i < d->table->target_count; i++)
         targets += d->places[i].stays;
-    (void)check(plan, JOB_CHECK_SERVERS, copies_of_new, before >= copies_of_new ? after : targets);
+    return count_hosts(d, false) >= copies ? count_hosts(d, true) : targets;
+}
+
+static void check_space(struct drain *d, struct drain_plan *plan)
+{
+    uint64_t have = 0, need = plan->load.bytes;
+    bool are_enough = true;
+    for (unsigned i = 0; i < d->table->target_count; i++)
+        have += d->places[i].receives ? free_bytes(&d->places[i]) : 0;
+    for (unsigned copies = 1; copies <= COPIES_MAX; copies++) {
+        are_enough = are_enough && (!d->table->shards[copies] || servers_for(d, copies) >= copies);
+        for (uint32_t n = 0; d->table->shards[copies] && n < d->table->shard_count; n++)
+            place_shard(d, copies, n);
+    }
+    /* That there are too few is said once, by SERVERS and COPIES. */
+    uint64_t unplaced = d->no_room_bytes + (are_enough ? d->no_target_bytes : 0);
+    if (unplaced > 0 && have >= need)
+        have = need > unplaced ? need - unplaced : 0;
+    (void)check(plan, JOB_CHECK_SPACE, need, have);
+}
+
+static void check_servers(const struct drain *d, unsigned copies_of_new, struct drain_plan *plan)
+{
+    (void)check(plan, JOB_CHECK_SERVERS, copies_of_new, servers_for(d, copies_of_new));
     for (unsigned copies = 1; copies <= COPIES_MAX; copies++)
         if (d->table->shards[copies])
-            check(plan, JOB_CHECK_COPIES, copies, before >= copies ? after : targets)->copies =
-                (uint8_t)copies;
+            check(plan, JOB_CHECK_COPIES, copies, servers_for(d, copies))->copies = (uint8_t)copies;
 }
 
 static unsigned count_zones(const struct drain *d, bool afterwards)

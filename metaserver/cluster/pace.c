@@ -16,7 +16,7 @@ enum {
 /* A target that counts chunks and no bytes is too old to tell them. */
 static bool tells_sizes(const struct target_view *seen)
 {
-    return seen && seen->heard && (seen->chunk_bytes > 0 || seen->chunk_count == 0);
+    return seen && seen->is_told && (seen->chunk_bytes > 0 || seen->chunk_count == 0);
 }
 
 static uint32_t at_a_time(const struct planning *p, uint32_t most)
@@ -38,7 +38,7 @@ void plan_set_pace(struct planning *p)
         struct standing_of *s = &p->standings[i];
         const struct target_view *seen = plan_view_of(p->view, s->target);
         s->bytes_free = UINT64_MAX;
-        if (seen && seen->heard && seen->bytes_total > 0) {
+        if (seen && seen->is_told && seen->bytes_total > 0) {
             uint64_t reserve = seen->bytes_total / 1000 * DRAIN_RESERVE_PER_MILLE;
             uint64_t limit = seen->bytes_total - reserve;
             s->bytes_free = seen->bytes_used < limit ? limit - seen->bytes_used : 0;

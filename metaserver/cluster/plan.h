@@ -13,10 +13,11 @@
  * does a registration. */
 struct target_view {
     uint32_t target;
-    bool heard;                        /* since this leader took over */
-    uint64_t heard_ms;                 /* when the last heartbeat that counts was received */
-    uint32_t receptions;               /* shards it says it is still receiving */
-    bool failed;                       /* its last heartbeat said that its disk has failed */
+    bool heard;          /* since this leader took over */
+    uint64_t heard_ms;   /* when the last heartbeat that counts was received */
+    uint32_t receptions; /* shards it says it is still receiving */
+    bool failed;         /* its last heartbeat said that its disk has failed */
+    bool is_told;        /* what follows is known: a heartbeat of this process told it */
     uint64_t bytes_total, bytes_used;  /* of its disk */
     uint64_t chunk_bytes, chunk_count; /* of the shards that it is a member of */
 };

@@ -7,7 +7,7 @@
 
 void leader_heard(struct leader *l, uint32_t target)
 {
-    l->views[target - 1].heard = true;
+    l->views[target - 1].heard = l->views[target - 1].is_told = true;
     l->views[target - 1].heard_ms = l->now_ms;
 }
 
