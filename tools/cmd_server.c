@@ -99,21 +99,20 @@ static int read_for(const struct arguments *a, uint64_t *ret_ms)
     return EXIT_GOOD;
 }
 
-/* Ending one that is not in maintenance would call off its drain. */
-static bool all_in_maintenance(const struct order *o)
+static unsigned count_in(const struct order *o, enum target_admin admin)
 {
-    for (unsigned i = 0; i < o->set.count; i++) {
-        struct rec_target_status t;
-        if (!target_find(&o->status, o->set.refs[i].target, &t) || t.admin != TARGET_MAINTENANCE)
-            return false;
-    }
-    return true;
+    struct rec_target_status t;
+    unsigned count = 0;
+    for (unsigned i = 0; i < o->set.count; i++)
+        count += target_find(&o->status, o->set.refs[i].target, &t) && t.admin == admin;
+    return count;
 }
 
 static int end_maintenance(const struct order *o)
 {
     struct err_text why = {""};
-    if (!all_in_maintenance(o))
+    /* One that is drained would be filled again. */
+    if (count_in(o, TARGET_MAINTENANCE) < o->set.count)
         return complain_text(EXIT_NOTHING,
                              "%s is not in maintenance: nothing to end\n"
                              "  try: cairn server ls",
@@ -125,33 +124,34 @@ static int end_maintenance(const struct order *o)
     return EXIT_GOOD;
 }
 
+static int begin_maintenance(const struct order *o, uint64_t for_ms)
+{
+    struct err_text why = {""};
+    char text[TEXT_SIZE];
+    int status = count_in(o, TARGET_DRAINING) ? -ERR_REFUSED
+                                              : set_admin(o, TARGET_MAINTENANCE, for_ms, &why);
+    if (status != 0)
+        return admin_refused(o, status, "go into maintenance",
+                             why.text[0] ? &why
+                                         : &(struct err_text){"it is drained, and would be filled "
+                                                              "again; remove or activate it"});
+    (void)printf("%s is in maintenance%s%s: its copies are not made anew elsewhere meanwhile\n"
+                 "end it: cairn server maintenance %s --end\n",
+                 o->set.text, for_ms ? " for " : "", for_ms ? text_duration(for_ms, text) : "",
+                 o->set.text);
+    return EXIT_GOOD;
+}
+
 int command_server_maintenance(const struct arguments *a)
 {
     struct order o;
-    struct err_text why = {""};
     uint64_t for_ms;
-    char text[TEXT_SIZE];
     int code = read_for(a, &for_ms);
     if (code == EXIT_GOOD)
         code = order_begin(a, false, &o);
     if (code != EXIT_GOOD)
         return code;
-    if (option_given(a, "end")) {
-        code = end_maintenance(&o);
-    } else {
-        int status = set_admin(&o, TARGET_MAINTENANCE, for_ms, &why);
-        if (status != 0)
-            code = admin_refused(&o, status, "go into maintenance", &why);
-        else if (for_ms == 0)
-            (void)printf("%s is in maintenance: nothing of it is made anew elsewhere\n",
-                         o.set.text);
-        else
-            (void)printf("%s is in maintenance for %s: until then nothing of it is made anew "
-                         "elsewhere\n",
-                         o.set.text, text_duration(for_ms, text));
-        if (status == 0)
-            (void)printf("end it: cairn server maintenance %s --end\n", o.set.text);
-    }
+    code = option_given(a, "end") ? end_maintenance(&o) : begin_maintenance(&o, for_ms);
     order_release(&o);
     return code;
 }

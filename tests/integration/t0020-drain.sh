@@ -89,6 +89,7 @@ check "drain, and wait until it is safe" timeout 300 bash -c "'$cairn' server dr
 check "it says so" grep -q "c3 holds no needed data: SAFE TO POWER OFF" "$work/drain.out"
 check "progress was told" grep -qE "^d-[0-9]+ drain c3  100%" "$work/drain.err"
 check "it is drained" is c3 condition drained
+refuse "a drained one is not put into maintenance" 7 "it is drained" "$cairn" server maintenance c3
 check "every copy is there" all_copies
 check "health is quiet about it" timeout 20 "$cairn" health
 kill_nine c3; rm -rf "$D/c3/data"
@@ -118,6 +119,8 @@ check "pause" "$cairn" job pause "$second"
 check "is told" job_is "$second" paused
 check "resume" "$cairn" job resume "$second"
 check "another limit" "$cairn" job set "$second" --bwlimit 32K
+refuse "the job owns it" 7 "is being drained by $second" "$cairn" server maintenance c4
+refuse "and no other has it" 7 "$second drains some of" "$cairn" server drain c4 c5
 refuse "no such job" 3 "no job is called" "$cairn" job cancel d-999
 refuse "the local cluster keeps it" 7 "still holds what is needed" timeout 60 "$cairn" dev remove-chunk --dir "$D" c4
 check "cancel" "$cairn" job cancel "$second"
