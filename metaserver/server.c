@@ -187,6 +187,7 @@ static bool is_change(uint16_t code)
     case MSG_session_close:
     case MSG_target_goodbye:
     case MSG_target_admin:
+    case MSG_target_remove:
     case MSG_job_start:
     case MSG_job_set:
     case MSG_config_set:
