@@ -231,7 +231,7 @@ static void refused_and_forced(void)
     struct answer *answer = ask_about(MSG_job_start, two, 2, false);
     CU_ASSERT_EQUAL(answer->status, -ERR_REFUSED);
     CU_ASSERT_STRING_EQUAL(answer->detail,
-                           "new files have 2 copies and 1 servers would stay: add a server");
+                           "copies of new files need 2 servers and 1 would stay: add a server");
     CU_ASSERT_EQUAL(target_now(servers[0].id).admin, TARGET_ACTIVE);
     CU_ASSERT_EQUAL(ask_about(MSG_job_start, two, 2, true)->status, 0);
     struct listed l = list_jobs();
