@@ -227,27 +227,53 @@ int command_target_remove(const struct arguments *a)
     return remove_them(a, true);
 }
 
-/* What it means, before it is asked. */
-static void warn_of_loss(const struct order *o)
+static bool any_is_up(const struct order *o)
 {
-    char bytes[TEXT_SIZE], chunks[TEXT_SIZE];
-    uint64_t size = 0, count = 0;
-    for (unsigned i = 0; i < o->set.count; i++) {
-        struct rec_target_status t;
-        if (!target_find(&o->status, o->set.refs[i].target, &t))
-            continue;
-        size += t.chunk_bytes;
-        count += t.chunk_count;
-        if (t.state == TARGET_UP)
-            (void)fprintf(stderr, "%.*s is UP: it could be drained without any loss\n",
-                          (int)t.name.size, (const char *)t.name.data);
-    }
+    struct rec_target_status t;
+    for (unsigned i = 0; i < o->set.count; i++)
+        if (target_find(&o->status, o->set.refs[i].target, &t) && t.state == TARGET_UP &&
+            t.slots > 0)
+            return true;
+    return false;
+}
+
+/* Shards of which they have the last good copy. */
+static int count_last_copies(const struct order *o, uint64_t *ret_shards, struct err_text *why)
+{
+    struct bytes bytes = {0};
+    struct msg_job_plan_r plan;
+    struct rec_job_check c;
+    int status = admin_plan(o->client, &o->set, &bytes, &plan, why);
+    struct slice cursor = status == 0 ? plan.checks.raw : slice_of(NULL, 0);
+    *ret_shards = 0;
+    while (rec_job_check_next(&cursor, &c))
+        if (c.check == JOB_CHECK_LAST_COPY)
+            *ret_shards = c.need;
+    bytes_release(&bytes);
+    return status;
+}
+
+/* What it means, before it is asked: how much is really lost. */
+static int warn_of_loss(const struct order *o)
+{
+    char slots[TEXT_SIZE], last[TEXT_SIZE];
+    struct err_text why = {""};
+    uint64_t shards = 0;
+    int status = count_last_copies(o, &shards, &why);
+    if (status != 0)
+        return complain_text(
+            (enum exit_code)exit_of(status),
+            "it cannot be told what would be lost: %s\n  try again, or look: cairn "
+            "status",
+            why.text);
+    (void)fprintf(stderr, "%s has copies of %s shards, of %s the last good one.\n", o->set.text,
+                  text_count(slots_of(o), slots), text_count(shards, last));
     (void)fprintf(stderr,
-                  "%s holds copies of %llu shards (%s in %s chunks as last heard).\n"
-                  "WHAT ONLY IT HOLDS IS LOST FOR EVER. Its disks must not come back to this "
-                  "cluster.\n",
-                  o->set.text, (unsigned long long)slots_of(o), text_bytes(size, bytes),
-                  text_count(count, chunks));
+                  shards ? "WHAT ONLY IT HOLDS IS LOST FOR EVER: older copies take its place where "
+                           "there are any, the rest reads as an error.\n"
+                         : "Other servers have all of it, as far as the cluster knows.\n");
+    (void)fprintf(stderr, "Its disks must not come back to this cluster.\n");
+    return EXIT_GOOD;
 }
 
 int command_server_forget(const struct arguments *a)
@@ -264,8 +290,16 @@ int command_server_forget(const struct arguments *a)
     int code = order_begin(a, false, &o);
     if (code != EXIT_GOOD)
         return code;
-    warn_of_loss(&o);
-    code = confirm_or_refuse(option_given(a, "yes"), "forget it?");
+    if (any_is_up(&o))
+        code =
+            complain_text(EXIT_REFUSED,
+                          "refused: %s is up, and can be emptied without any loss\n  cairn server "
+                          "drain %s",
+                          o.set.text, o.set.text);
+    if (code == EXIT_GOOD)
+        code = warn_of_loss(&o);
+    if (code == EXIT_GOOD)
+        code = confirm_or_refuse(option_given(a, "yes"), "forget it?");
     if (code == EXIT_GOOD) {
         int status = targets_remove(o.client, &o.set, true, &why);
         if (status == 0)

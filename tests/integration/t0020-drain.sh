@@ -82,7 +82,7 @@ refuse "one that holds data is not removed" 7 "refused: .*c3" "$cairn" server re
 cp "$work/step.out" "$work/told"
 check "and the way is shown" grep -q "cairn server drain c3" "$work/told"
 refuse "nor forgotten by accident" 2 "data-loss" "$cairn" server forget c3
-refuse "nor without a word" 7 "no terminal to ask on" "$cairn" server forget c3 --data-loss
+refuse "nor while it is up" 7 "c3 is up, and can be emptied" "$cairn" server forget c3 --data-loss --yes
 
 # ---- one is drained
 check "drain, and wait until it is safe" timeout 300 bash -c "'$cairn' server drain c3 --wait > '$work/drain.out' 2> '$work/drain.err'"
@@ -157,6 +157,24 @@ check "it is there" is c6 condition active
 check "policy is set" timeout 20 "$cairn" config set background_bandwidth 500MiB
 refuse "bad policy is refused" 2 "background_bandwidth" timeout 20 "$cairn" config set background_bandwidth much
 refuse "unknown policy" 3 "did you mean: background_bandwidth" timeout 20 "$cairn" config set background_bandwith 1M
+
+# ---- gone for ever, and never drained
+kill_nine c5
+check "it counts as dead" wait_for 30 is c5 state down
+refuse "it is not removed just so" 7 "refused: .*c5" "$cairn" server remove c5
+refuse "nor forgotten without a word" 7 "no terminal to ask on" "$cairn" server forget c5 --data-loss
+cp "$work/step.out" "$work/told"
+check "which says what is lost" grep -q "shards, of 0 the last good one" "$work/told"
+check "forgotten" "$cairn" server forget c5 --data-loss --yes
+check "all copies again" wait_for 120 all_copies
+check "it is gone" is c5 condition ""
+refuse "and does not come back as it was" 3 "no chunkserver is called" "$cairn" server activate c5
+
+# ---- the new one goes again, all in one
+check "drain it" timeout 300 "$cairn" server decommission c6 --wait --yes
+check "it is stopped, removed, and forgotten" timeout 60 "$cairn" dev remove-chunk --dir "$D" c6
+check "by the cluster" is c6 condition ""
+check "and here" bash -c "! '$cairn' dev status --dir '$D' | grep -q c6"
 
 touch "$work/stop"
 if wait $writer; then ok "the writer met no error ($(tail -1 "$work/writer.out"))"; else
