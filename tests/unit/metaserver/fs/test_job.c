@@ -435,6 +435,97 @@ static void a_restart_keeps_everything(void)
     remove_folder(folder);
 }
 
+/* ---- removal ---- */
+
+static int expel(uint32_t target, bool data_loss)
+{
+    struct rec_target_ref ref = {target};
+    return APPLY(&m, target_remove, {.count = 1, .items = &ref}, .data_loss = data_loss);
+}
+
+static bool is_there(uint32_t target)
+{
+    return shard_table_target(fs_shard_table(m.fs), target) != NULL;
+}
+
+/* An empty one goes. Its process may not come back, also when it sends again what it sent before;
+ * its disk may, as another target with a new number (D4, D16). */
+static void an_empty_target_is_removed(void)
+{
+    start(0);
+    CU_ASSERT_EQUAL(drain(TARGETS, 0), 0);
+    CU_ASSERT_EQUAL(expel(TARGETS, false), -ERR_REFUSED); /* its job has not ended */
+    CU_ASSERT_EQUAL(APPLY(&m, job_end, 1), 0);
+    CU_ASSERT_EQUAL(expel(TARGETS, false), 0);
+    CU_ASSERT_FALSE(is_there(TARGETS));
+    CU_ASSERT_EQUAL(expel(TARGETS, false), 0); /* again */
+    CU_ASSERT_EQUAL(expel(TARGETS + 1, false), -ERR_NO_ENTRY);
+    CU_ASSERT_EQUAL(enlist(TARGETS, 1), -ERR_REFUSED);
+    machine_check(&m);
+    CU_ASSERT_EQUAL(enlist(TARGETS, 2), 0);
+    CU_ASSERT_FALSE(is_there(TARGETS));
+    CU_ASSERT_TRUE(is_there(TARGETS + 1));
+    CU_ASSERT_EQUAL(admin_of(TARGETS + 1), TARGET_ACTIVE);
+    CU_ASSERT_EQUAL(enlist(TARGETS, 2), 0); /* it is that one now */
+    CU_ASSERT_FALSE(is_there(TARGETS + 2));
+    stop();
+}
+
+/* R11: its number stays taken after a restart. */
+static void a_removed_number_stays_taken(void)
+{
+    char folder[64];
+    struct kv *kv;
+    machine_start(&m, lmdb_in_new_folder(folder));
+    form(0);
+    CU_ASSERT_EQUAL(expel(TARGETS, false), 0);
+    machine_stop(&m);
+    CU_ASSERT_EQUAL_FATAL(kv_lmdb_open(folder, 64 << 20, &kv), 0);
+    machine_start(&m, kv);
+    CU_ASSERT_EQUAL(enlist(TARGETS, 1), -ERR_REFUSED);
+    CU_ASSERT_EQUAL(enlist(TARGETS + 1, 1), 0);
+    CU_ASSERT_FALSE(is_there(TARGETS));
+    CU_ASSERT_TRUE(is_there(TARGETS + 1));
+    machine_check(&m);
+    machine_stop(&m);
+    remove_folder(folder);
+}
+
+/* With what it holds only by an operator's word, and only while it is away. A job that drains it
+ * goes on until its slots are in sync elsewhere (D18). */
+static void a_lost_target_is_given_up(void)
+{
+    uint32_t gone = start_draining();
+    struct rec_target_ref ref = {gone};
+    CU_ASSERT_EQUAL(expel(gone, true), -ERR_REFUSED); /* it is up */
+    offline(gone);
+    CU_ASSERT_EQUAL(expel(gone, false), -ERR_REFUSED);
+    CU_ASSERT_TRUE(is_there(gone));
+    CU_ASSERT_EQUAL(expel(gone, true), 0);
+    CU_ASSERT_EQUAL(shard_table_target(fs_shard_table(m.fs), gone)->state, TARGET_OUT);
+    CU_ASSERT_EQUAL(expel(gone, true), 0); /* again */
+    CU_ASSERT_EQUAL(enlist(gone, 1), -ERR_REFUSED);
+    CU_ASSERT_EQUAL(APPLY(&m, target_admin, {.count = 1, .items = &ref}, TARGET_ACTIVE),
+                    -ERR_NO_ENTRY);
+    CU_ASSERT_EQUAL(APPLY(&m, target_failed, gone), 0);
+    machine_check(&m);
+    CU_ASSERT_EQUAL(enlist(gone, 2), 0); /* a new one, with nothing in sync */
+    for (uint32_t shard = 0; shard < 8; shard++) {
+        enum slot_state state;
+        if (!shard_has_member(shard_of(shard), COPIES, gone, &state))
+            continue;
+        CU_ASSERT_EQUAL(APPLY(&m, job_end, 1), -ERR_REFUSED);
+        change(shard, gone, stranger(shard, 0));
+        CU_ASSERT_EQUAL(APPLY(&m, job_end, 1), -ERR_REFUSED);
+        synced(shard, chain_of(shard).member[1], 1);
+    }
+    CU_ASSERT_FALSE(is_there(gone)); /* with its last slot */
+    CU_ASSERT_EQUAL(APPLY(&m, job_end, 1), 0);
+    CU_ASSERT_EQUAL(fs_job(m.fs, 1)->chunks_done, fs_job(m.fs, 1)->slots_done);
+    CU_ASSERT_TRUE(fs_job(m.fs, 1)->slots_done > 0);
+    stop();
+}
+
 static void policy_is_kept_and_bounded(void)
 {
     start(0);
@@ -450,6 +541,9 @@ static void policy_is_kept_and_bounded(void)
 }
 
 #define TESTS(T)                               \
+    T(an_empty_target_is_removed)              \
+    T(a_removed_number_stays_taken)            \
+    T(a_lost_target_is_given_up)               \
     T(a_drain_begins_once)                     \
     T(a_slot_counts_once_when_it_leaves)       \
     T(a_move_that_failed_counts_for_nothing)   \
