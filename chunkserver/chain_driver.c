@@ -128,6 +128,16 @@ void driver_event(struct chunkserver *cs, struct chain_event *event)
     d->running = false;
 }
 
+void driver_set_rate(struct chunkserver *cs, uint64_t rate)
+{
+    struct chain_event e = {.kind = CHAIN_EVENT_RATE, .u.rate = rate};
+    if (rate == cs->driver.rate)
+        return;
+    cs->driver.rate = rate;
+    log_info("resync.rate", "bytes_per_s=%llu", (unsigned long long)rate);
+    driver_event(cs, &e);
+}
+
 void driver_done(struct chunkserver *cs, struct action *take_action)
 {
     struct driver *d = &cs->driver;

@@ -151,6 +151,7 @@ static void answered(struct chunkserver *cs, const struct beat *b, const struct 
         lease_set(cs, expires_ms);
     if (m->table_version > cs->table.version)
         table_refresh(cs);
+    driver_set_rate(cs, m->background_rate);
     if (m->term == h->term) { /* durable here: an older leader cannot take it back */
         left_heard(cs, m);
         deletes_take(cs, m);

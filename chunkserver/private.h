@@ -94,6 +94,7 @@ struct driver {
     struct map kept;    /* action id -> struct action, until its REPLY */
     struct map checked; /* buf address -> itself: payloads whose CRCs are known to be right */
     bool running;
+    uint64_t rate; /* as the core was told */
 };
 
 struct peers {
@@ -224,6 +225,8 @@ void driver_start(struct chunkserver *cs, uint32_t target);
 void driver_release(struct chunkserver *cs);
 /* Steps the core and carries out its work; now_ms is filled in. Nothing before driver_start. */
 void driver_event(struct chunkserver *cs, struct chain_event *event);
+/* Bytes a second that resyncs may send from here; 0 = no limit. */
+void driver_set_rate(struct chunkserver *cs, uint64_t rate);
 /* The action has ended; told to the core now, or behind the step that is being carried out. */
 void driver_done(struct chunkserver *cs, struct action *take_action);
 

@@ -26,6 +26,7 @@ void chain_options_defaults(struct chain_options *ret_options)
                                           .resync_runs_max = 4,
                                           .resync_lock_blocks = 256,
                                           .resync_lock_ms = 100,
+                                          .resync_burst = 1 << 20,
                                           .resync_redo_max = 8192};
 }
 
@@ -46,6 +47,7 @@ struct chain *chain_create(const struct chain_options *options)
     list_init(&c->dead);
     list_init(&c->rerun);
     list_init(&c->graveyard);
+    list_init(&c->pace.waiting);
     return c;
 }
 
@@ -229,6 +231,9 @@ void chain_step(struct chain *c, const struct chain_event *event, struct chain_w
     case CHAIN_EVENT_LINK_UP:
         members_link_up(c, event->u.target);
         break;
+    case CHAIN_EVENT_RATE:
+        pace_set(c, event->u.rate);
+        break;
     case CHAIN_EVENT_DELETE:
         entry_delete(c, event);
         break;
@@ -251,6 +256,7 @@ void chain_step(struct chain *c, const struct chain_event *event, struct chain_w
         target_request(c, event);
         break;
     }
+    pace_serve(c);
     while (!list_empty(&c->rerun)) {
         struct chunk_state *k = CONTAINER_OF(c->rerun.next, struct chunk_state, rerun_node);
         list_remove(&k->rerun_node);

@@ -80,6 +80,8 @@ struct chain_options {
         resync_lock_blocks;   /* [256] no more than this is copied while writes to the chunk
                                * wait; with more to copy another round without lock comes first */
     uint32_t resync_lock_ms;  /* [100] writes never wait longer than this for a resync */
+    uint32_t resync_burst;    /* [1 MiB] under a limit of bytes a second (CHAIN_EVENT_RATE): so much
+                               * goes at once after a pause, or a quarter of a second's */
     uint32_t resync_redo_max; /* [8192] chunks to look at again; beyond: the job starts anew */
 };
 
@@ -93,8 +95,12 @@ enum chain_event_kind {
     CHAIN_EVENT_VIEW,     /* view: a shard in the table changed, or we left it */
     CHAIN_EVENT_DONE,     /* done: an action ended */
     CHAIN_EVENT_LINK_UP,  /* target: can be reached again (optional, saves a retry_ms) */
-    CHAIN_EVENT_DELETE,   /* delete: the leader says this chunk is dead (delete batch). Local; every
-                           * member gets its own. Ends with a REPLY when `request` is not 0 */
+    CHAIN_EVENT_RATE,   /* rate: bytes a second that resyncs may send from here; 0, as at the start,
+                         * = no limit. Only blocks of chunks are held back, by whole runs: never
+                         * what compares, finishes or seals, nor the last blocks of a chunk while
+                         * its writes wait for them. Those who wait take turns */
+    CHAIN_EVENT_DELETE, /* delete: the leader says this chunk is dead (delete batch). Local; every
+                         * member gets its own. Ends with a REPLY when `request` is not 0 */
     /* requests of clients */
     CHAIN_EVENT_WRITE,  /* msg.write + payload, space_ok */
     CHAIN_EVENT_CHANGE, /* msg.change */
@@ -166,6 +172,7 @@ struct chain_event {
         struct chain_shard_view view;
         struct chain_done done;
         uint32_t target;
+        uint64_t rate;
         struct {
             struct chunk_id id;
             uint8_t copies;

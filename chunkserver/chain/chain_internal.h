@@ -151,6 +151,14 @@ struct tombstone {
     int64_t expires_ms;
 };
 
+/* The limit of what resyncs send: a token bucket that may go below zero by what was under way. */
+struct pace {
+    uint64_t rate;  /* bytes a second; 0 = no limit */
+    int64_t tokens; /* thousandths of a byte */
+    int64_t refilled_ms;
+    struct list waiting; /* struct copy.pace_node: their turns */
+};
+
 struct chain {
     uint32_t magic;
     struct chain_options options;
@@ -161,6 +169,7 @@ struct chain {
     struct list dead;      /* tombstones, oldest first */
     struct list rerun;     /* chunk_state.rerun_node */
     struct list graveyard; /* ops freed at the next step: work items may borrow from them */
+    struct pace pace;
     unsigned held_count, read_count, job_count;
     size_t op_count;
     struct chain_work_list *work; /* during a step */
@@ -321,6 +330,8 @@ struct copy {
     enum copy_state state;
     bool locked;
     int64_t locked_at_ms;
+    struct list pace_node; /* in chain.pace.waiting */
+    bool granted;          /* it is its turn: one run, or the lock */
     bool own_known, peer_known;
     uint32_t *own_crcs, *peer_crcs;
     uint32_t own_count, peer_count;
@@ -339,6 +350,13 @@ void copy_mark(struct copy *copy, const struct op *op);
 void copy_done(struct chain *c, const struct action *a, const struct chain_done *done);
 void copies_run(struct chain *c, struct chunk_state *k);
 void copies_tick(struct chain *c, struct resync *job);
+
+/* pace.c: bytes a second */
+void pace_set(struct chain *c, uint64_t rate);
+/* True: the copy may send a run now, or take the lock. False: it is run again when it may. */
+bool pace_grants(struct chain *c, struct copy *copy);
+void pace_take(struct chain *c, uint32_t bytes);
+void pace_serve(struct chain *c); /* at the end of a step: those whose turn has come */
 
 /* resync_target.c: the other end */
 void target_request(struct chain *c, const struct chain_event *event);

@@ -8,6 +8,7 @@ noinst_LIBRARIES += %D%/libchain.a
     %D%/entry.c \
     %D%/op.c \
     %D%/order.c \
+    %D%/pace.c \
     %D%/read.c \
     %D%/resync.c \
     %D%/resync_copy.c \

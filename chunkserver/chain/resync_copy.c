@@ -75,6 +75,7 @@ void copy_destroy(struct chain *c, struct copy *copy)
     struct chunk_state *k = copy->chunk;
     unlock(copy);
     list_remove(&copy->node);
+    list_remove(&copy->pace_node);
     unsigned at = 0;
     while (at < job->copy_count && job->copies[at] != copy)
         at++;
@@ -108,6 +109,7 @@ bool copy_start(struct chain *c, struct resync *job, const struct chunk_id *id)
     copy->chunk = k;
     copy->serial = chain_next_id(c);
     copy->truncated_block = CHUNK_BLOCK_COUNT;
+    list_init(&copy->pace_node);
     list_append(&k->copies, &copy->node);
     job->copies[job->copy_count++] = copy;
     k->mirrored &= (uint16_t)~member_bit(job->member);
@@ -160,6 +162,7 @@ static void send_run(struct chain *c, struct copy *copy)
         copy->dirty_count--;
         end++;
     }
+    pace_take(c, (end - first) * BLOCK_SIZE);
     run_emit(c, copy, CHAIN_WORK_RESYNC_COPY, STEP_COPY, first * BLOCK_SIZE,
              (end - first) * BLOCK_SIZE);
 }
@@ -181,7 +184,8 @@ static void run_blocks(struct chain *c, struct copy *copy)
         memset(copy->dirty, 0, sizeof copy->dirty);
         copy->dirty_count = 0;
     }
-    if (!copy->locked && copy->inflight == 0 && copy->dirty_count <= lock_blocks) {
+    if (!copy->locked && copy->inflight == 0 && copy->dirty_count <= lock_blocks &&
+        (copy->dirty_count == 0 || pace_grants(c, copy))) {
         copy->locked = true;
         copy->locked_at_ms = c->now_ms;
         k->locked++;
@@ -192,7 +196,8 @@ static void run_blocks(struct chain *c, struct copy *copy)
         unlock(copy);
         copy->rounds++;
     }
-    while (copy->dirty_count && copy->inflight < c->options.resync_runs_max)
+    while (copy->dirty_count && copy->inflight < c->options.resync_runs_max &&
+           (copy->locked || pace_grants(c, copy))) /* who holds the order lets nobody wait */
         send_run(c, copy);
     if (copy->locked && copy->inflight == 0)
         finish(c, copy);

@@ -382,6 +382,12 @@ static bool synced(const struct shard_table *t, struct shard *s, struct slot *sl
     if (slot->state != SLOT_SYNCING || !by_source || !target_is_up(t, report->reporter) ||
         !target_is_up(t, slot->target))
         return false;
+#ifndef PLANT_BETWEEN
+    /* An incoming target that is in sync stands last in the chain until it takes its slot: nobody
+     * comes before it who may lack what it has. The source repeats its report. */
+    if (s->move.incoming && s->move.state == SLOT_INSYNC)
+        return false;
+#endif
     slot_set(s, slot, SLOT_INSYNC);
     if (slot->instead_of)
         shard_left(s, slot->instead_of, report->chunks, report->bytes);

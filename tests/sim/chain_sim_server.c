@@ -17,6 +17,15 @@ int64_t server_clock(const struct world *w, unsigned i)
     return (int64_t)((double)w->now_ms * s->clock_rate) + s->clock_offset_ms;
 }
 
+/* Another limit for its resyncs, from 16 blocks a second to none. */
+static void server_rate(struct world *w, unsigned i)
+{
+    struct chain_event event = {.kind = CHAIN_EVENT_RATE};
+    if (prng_between(&w->prng, 0, 2) > 0)
+        event.u.rate = 1ull << prng_between(&w->prng, 16, 22);
+    server_event(w, i, &event);
+}
+
 void server_start(struct world *w, unsigned i)
 {
     struct server *s = &w->servers[i];
@@ -39,6 +48,7 @@ void server_start(struct world *w, unsigned i)
     options.resync_run_blocks = (uint32_t)prng_between(&w->prng, 1, 4);
     options.resync_lock_blocks = (uint32_t)prng_between(&w->prng, 1, 4);
     options.resync_redo_max = (uint32_t)prng_between(&w->prng, 4, 40);
+    options.resync_burst = (uint32_t)prng_between(&w->prng, 1, 4 * BLOCK_SIZE);
     options.resync_jobs_max = (uint32_t)prng_between(&w->prng, 1, 3);
     s->chain = chain_create(&options);
     s->table_seen = 0;
@@ -51,6 +61,7 @@ void server_start(struct world *w, unsigned i)
         e->incarnation = s->incarnation;
     }
     sim_trace(w, "server %u starts, incarnation %lu", i, (unsigned long)s->incarnation);
+    server_rate(w, i);
 }
 
 static void results_drop(struct server *s)
@@ -411,6 +422,8 @@ void server_tick(struct world *w, unsigned i)
         e->incarnation = s->incarnation;
         e->id = s->table.version;
     }
+    if (prng_chance(&w->prng, 2))
+        server_rate(w, i);
     if (prng_chance(&w->prng, 5)) { /* background flush */
         unsigned shard = (unsigned)prng_below(&w->prng, w->shard_count);
         unsigned chunk = (unsigned)prng_below(&w->prng, CHUNKS);

@@ -61,6 +61,7 @@ first  D18         metaserver/fs/test-metaserver-fs          a_replacement_count
 second D18_COPY    metaserver/cluster/test-metaserver-cluster missing_copy_comes_first
 first  D19_OUT     common/ring/test-common-ring              the_latest_copy_is_promoted
 second D19         common/ring/test-common-ring              oracle
+second D25         chunkserver/chain/test-chunkserver-chain  pace
 second D26         metaserver/cluster/test-metaserver-cluster storm_brake
 second MAINTENANCE metaserver/cluster/test-metaserver-cluster is_waited_for
 second D28         common/client/test-common-client          pages

@@ -241,13 +241,14 @@ static CU_TestInfo tests[] = {
 #undef T
         CU_TEST_INFO_NULL};
 
-extern CU_TestInfo order_tests[];
+extern CU_TestInfo order_tests[], pace_tests[];
 
 int main(int argc, char **argv)
 {
     CU_SuiteInfo suites[] = {
         {"chunkserver/chain/order", NULL, NULL, core_start, core_stop, order_tests},
         {"chunkserver/chain/resync", NULL, NULL, core_start, core_stop, tests},
+        {"chunkserver/chain/pace", NULL, NULL, core_start, core_stop, pace_tests},
         CU_SUITE_INFO_NULL};
     return tap_run(suites, argc, argv);
 }
