@@ -58,8 +58,9 @@ static int show_plan(struct drain *d)
     struct err_text why = {""};
     int status = admin_plan(d->client, &d->set, &d->plan_bytes, &d->plan, &why);
     if (status != 0)
-        return complain_text((enum exit_code)exit_of(status), "%s cannot be drained: %s",
-                             d->set.text, why.text);
+        return complain_text((enum exit_code)exit_of(status), "%s cannot be drained: %s%s",
+                             d->set.text, why.text,
+                             may_come_back(status) ? "\n  try again in a few seconds" : "");
     if (d->json)
         json_print_line(plan_json(&d->status, &d->set, &d->plan));
     else
@@ -98,8 +99,8 @@ static int not_started(struct drain *d, int status, const struct err_text *said)
     if (status == -ERR_LIMIT)
         return complain_text(EXIT_REFUSED, "refused: too many jobs run at a time\n  try: cairn job "
                                            "ls     (name several servers in one drain)");
-    return complain_text((enum exit_code)exit_of(status), "%s cannot be drained: %s", d->set.text,
-                         said->text);
+    return complain_text((enum exit_code)exit_of(status), "%s cannot be drained: %s%s", d->set.text,
+                         said->text, may_come_back(status) ? "\n  try again in a few seconds" : "");
 }
 
 static int start(struct drain *d, uint32_t *ret_job)
