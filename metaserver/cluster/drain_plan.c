@@ -29,6 +29,7 @@ struct drain {
     const struct cluster_view *view;
     const struct shard_table *table;
     struct place *places;
+    uint64_t mean_bytes, mean_chunks; /* of a slot */
     struct ring *ring;
     uint64_t no_room_bytes;   /* those that may take them are full */
     uint64_t no_target_bytes; /* nobody may take them, as things stand */
@@ -60,7 +61,7 @@ static void count_slots(const struct drain *d, struct drain_load *load)
         }
 }
 
-static void size_slots(const struct drain *d, struct drain_load *load)
+static void size_slots(struct drain *d, struct drain_load *load)
 {
     uint64_t bytes = 0, chunks = 0, slots = 0;
     for (unsigned i = 0; i < d->table->target_count; i++) {
@@ -69,16 +70,17 @@ static void size_slots(const struct drain *d, struct drain_load *load)
         chunks += p->seen ? p->seen->chunk_count : 0;
         slots += p->seen ? p->slots : 0;
     }
+    d->mean_bytes = slots ? bytes / slots : 0;
+    d->mean_chunks = slots ? chunks / slots : 0;
     for (unsigned i = 0; i < d->table->target_count; i++) {
         struct place *p = &d->places[i];
-        uint64_t mean_bytes = slots ? bytes / slots : 0, mean_chunks = slots ? chunks / slots : 0;
         if (p->slots == 0)
             continue;
-        p->slot_bytes = p->seen ? p->seen->chunk_bytes / p->slots : mean_bytes;
+        p->slot_bytes = p->seen ? p->seen->chunk_bytes / p->slots : d->mean_bytes;
         if (!p->leaves)
             continue;
-        load->bytes += p->seen ? p->seen->chunk_bytes : mean_bytes * p->slots;
-        load->chunks += p->seen ? p->seen->chunk_count : mean_chunks * p->slots;
+        load->bytes += p->seen ? p->seen->chunk_bytes : d->mean_bytes * p->slots;
+        load->chunks += p->seen ? p->seen->chunk_count : d->mean_chunks * p->slots;
     }
 }
 
@@ -118,11 +120,29 @@ static void drain_release(struct drain *d)
     free(d->places);
 }
 
+/* Slots that were given away because their target was gone, and whose data is not there yet. */
+static void count_owed(const struct drain *d, struct drain_load *load)
+{
+    for (unsigned copies = 1; copies <= COPIES_MAX; copies++)
+        for (uint32_t n = 0; d->table->shards[copies] && n < d->table->shard_count; n++)
+            for (unsigned i = 0; i < copies; i++) {
+                const struct slot *slot = &d->table->shards[copies][n].slot[i];
+                const struct place *of = slot->instead_of ? place_of(d, slot->instead_of) : NULL;
+                if (!of || !of->leaves)
+                    continue;
+                load->slots++;
+                load->moving++;
+                load->bytes += d->mean_bytes;
+                load->chunks += d->mean_chunks;
+            }
+}
+
 void drain_load(const struct cluster_view *view, const uint32_t *targets, unsigned target_count,
                 struct drain_load *ret_load)
 {
     struct drain d;
     drain_init(&d, view, targets, target_count, ret_load);
+    count_owed(&d, ret_load);
     drain_release(&d);
 }
 

@@ -12,7 +12,8 @@ enum {
     DRAIN_CHECKS_MAX = COPIES_MAX + 5,
 };
 
-/* What targets hold that shall go. A slot that has begun to move counts until it is gone. */
+/* What targets hold that shall go. A slot that has begun to move counts until it is gone; one that
+ * was given away because its target had died, until its data is at the new one. */
 struct drain_load {
     uint32_t slots;
     uint32_t moving; /* of these */

@@ -119,6 +119,19 @@ static unsigned work(unsigned most)
     return done;
 }
 
+/* Until nothing moves any more: what was called off is, and what had come too far for that ends. */
+static void come_to_rest(void)
+{
+    uint64_t begun = loop_now_ms();
+    unsigned at_rest = 0;
+    while (at_rest < 5 && loop_now_ms() - begun < WAIT_MS) {
+        beat_all();
+        at_rest = work(SHARDS) == 0 ? at_rest + 1 : 0;
+        pause_ms(50);
+    }
+    CU_ASSERT_EQUAL(at_rest, 5);
+}
+
 /* ---- what tools ask ---- */
 
 static struct answer *ask_about(uint16_t code, const struct rec_target_ref *refs, unsigned count,
@@ -255,7 +268,7 @@ static void refused_and_forced(void)
     CU_ASSERT_TRUE(l.newest.state == JOB_CANCELLED && l.blocked_slots == 0 &&
                    l.newest.slots_left == 0);
     CU_ASSERT_EQUAL(target_now(servers[1].id).admin, TARGET_ACTIVE);
-    beat_all();
+    come_to_rest();
 }
 
 /* The target with the fewest slots is no drain worth looking at. */
@@ -290,13 +303,7 @@ static void progress(void)
     answer = ask_about(MSG_job_start, &one, 1, false);
     CU_ASSERT_TRUE(DECODE(job_start_r, answer, &started) == 0 && started.job == job &&
                    !started.is_new);
-    for (unsigned i = 0; i < 15; i++) { /* what began before the pause ends */
-        beat_all();
-        (void)work(SHARDS);
-        pause_ms(20);
-    }
-    beat_all();
-    CU_ASSERT_EQUAL(work(SHARDS), 0);
+    come_to_rest(); /* what began before the pause ends */
     struct listed l = list_jobs();
     CU_ASSERT_TRUE(l.newest.job == job && l.newest.state == JOB_PAUSED && l.blocked_slots == 0);
     CU_ASSERT_EQUAL(l.newest.slots_left, slots_of(drained->id));
@@ -434,11 +441,7 @@ static void limits(void)
     scale = 1 << 30;
     CU_ASSERT_EQUAL(configure("receptions_max", "1"), 0);
     CU_ASSERT_EQUAL(configure("sends_max", "16"), 0);
-    for (unsigned i = 0; i < 10; i++) { /* what the last drain began is called off */
-        beat_all();
-        (void)work(SHARDS);
-        pause_ms(20);
-    }
+    come_to_rest();
     struct rec_target_ref one = {.target = fullest()->id};
     slots = slots_of(one.target);
     CU_ASSERT_TRUE(slots > TARGETS - 1);

@@ -310,6 +310,32 @@ static void under_way(void)
     finish();
 }
 
+/* A drained target dies, and its slots are given away: they are left until their data is there. */
+static void owed(void)
+{
+    start(5, 2, 100);
+    struct drain_load load;
+    leader_set_admin(&l, 1, TARGET_DRAINING);
+    leader_settle(&l, 2);
+    uint32_t slots = cluster_count_slots(&l.f.table, 1).slots, given = 0;
+    while (shard_table_target(&l.f.table, 1)->state == TARGET_UP)
+        leader_step(&l, SET(1), 2, 0);
+    leader_step(&l, SET(1), 2, 0);
+    for (uint32_t n = 0; n < SHARDS; n++)
+        for (unsigned i = 0; i < 2; i++)
+            given += l.f.table.shards[2][n].slot[i].instead_of == 1;
+    CU_ASSERT_TRUE(given > 0);
+    struct cluster_view v = view();
+    drain_load(&v, SET(1), 1, &load);
+    CU_ASSERT_TRUE(load.slots == slots && load.moving == given);
+    CU_ASSERT_TRUE(load.chunks > 0 && load.bytes > 0); /* as others hold */
+    for (unsigned i = 0; i < 30; i++)
+        leader_step(&l, SET(1), 2, SHARDS);
+    drain_load(&v, SET(1), 1, &load);
+    CU_ASSERT_TRUE(load.slots == 0 && load.bytes == 0);
+    finish();
+}
+
 #define TESTS(T)               \
     T(one_of_five)             \
     T(two_of_five)             \
@@ -322,7 +348,8 @@ static void under_way(void)
     T(fewer_hosts_than_copies) \
     T(zones)                   \
     T(last_copy)               \
-    T(under_way)
+    T(under_way)               \
+    T(owed)
 static CU_TestInfo tests[] = {
 #define T(name) {#name, name},
     TESTS(T)
