@@ -27,6 +27,7 @@ sbin_PROGRAMS += %D%/cairn-metaserver
     %D%/dump.c \
     %D%/fsck.c \
     %D%/founding.c \
+    %D%/inventory.c \
     %D%/main.c %D%/metaserver.h \
     %D%/member.c \
     %D%/propose.c \

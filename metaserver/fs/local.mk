@@ -2,6 +2,7 @@
 noinst_LIBRARIES += %D%/libfs.a
 %C%_libfs_a_SOURCES = \
     %D%/chunk_map.c \
+    %D%/dead.c \
     %D%/dentry.c \
     %D%/dump.c %D%/dump.h \
     %D%/fs.c %D%/fs.h \

@@ -57,6 +57,8 @@ second D8          chunkserver/store/test-chunkserver-store  missing_chunk_is_an
 second D9          common/client/test-common-client-data     grown_file_shows_no_old_bytes
 second D12         metaserver/fs/test-metaserver-fs          truncate_drops_chunks
 second D14         common/ring/test-common-ring              synced_counts_once_and_from_the_source
+second D14_ONCE    chunkserver/test-chunkserver              dead_twice
+second D14_COMMIT  metaserver/fs/test-metaserver-fs          dead_
 second D19         common/ring/test-common-ring              oracle
 second D25         chunkserver/chain/test-chunkserver-chain  pace
 second D26         metaserver/cluster/test-metaserver-cluster storm_brake

@@ -106,6 +106,23 @@ static void on_table(struct leader *l, struct rpc_request *q)
     bytes_release(&body);
 }
 
+static void on_inventory(struct leader *l, struct rpc_request *q)
+{
+    struct msg_inventory_check m;
+    struct rec_chunk_ref row, dead[DELETES_MAX];
+    struct msg_inventory_check_r r = {.term = l->inventory_term ? l->inventory_term : l->term,
+                                      .index = l->table.version + l->index_ahead,
+                                      .dead.items = dead};
+    CHECK(decode_inventory_check(q->body, q->version, &m) == 0 && m.target <= SERVERS_MAX);
+    struct slice at = m.chunks.raw;
+    while (rec_chunk_ref_next(&at, &row))
+        for (uint32_t i = 0; i < l->dead_count; i++)
+            if (chunk_id_equal(&row.id, &l->dead[i]) && r.dead.count < DELETES_MAX)
+                dead[r.dead.count++] = row;
+    l->inventories[m.target]++;
+    REPLY(q, inventory_check_r, &r);
+}
+
 static void dispatch(void *arg, struct rpc_request *take_request)
 {
     struct leader *l = arg;
@@ -125,6 +142,9 @@ static void dispatch(void *arg, struct rpc_request *take_request)
         break;
     case MSG_shard_table:
         on_table(l, q);
+        break;
+    case MSG_inventory_check:
+        on_inventory(l, q);
         break;
     default:
         rpc_reply_error(q, -ERR_NOT_SUPPORTED, NULL, NULL);
