@@ -104,6 +104,7 @@ struct peers {
 struct heartbeat {
     struct loop_timer timer;
     bool registered, registering;
+    uint64_t table_wanted; /* no lease counts before this version is here */
     unsigned outstanding;
     int64_t lease_expires_ms;
     uint32_t lease_ms;

@@ -17,7 +17,9 @@ struct leader {
     uint64_t term, index_ahead; /* of the table's version */
     uint32_t lease_ms;          /* told in answers; 0: register again */
     unsigned targets_wanted, copies;
-    bool mute; /* heartbeats are not answered */
+    uint32_t mute_target; /* whose heartbeats fail; 0 = nobody's */
+    bool table_mute;      /* questions about the table are not answered */
+    bool mute;            /* heartbeats are not answered */
     struct rpc_request *muted[256];
     unsigned muted_count;
     uint64_t heard_ms[SERVERS_MAX + 1];

@@ -49,6 +49,10 @@ static void on_heartbeat(struct leader *l, struct rpc_request *q)
                                 .table_version = l->table.version};
     CHECK(decode_heartbeat(q->body, q->version, &m) == 0);
     l->heartbeats++;
+    if (l->mute_target == m.target) {
+        rpc_reply_error(q, -ERR_BUSY, NULL, NULL);
+        return;
+    }
     if (l->mute && l->muted_count < 256) {
         l->muted[l->muted_count++] = q;
         return;
@@ -101,6 +105,10 @@ static void on_table(struct leader *l, struct rpc_request *q)
     struct msg_shard_table m;
     struct bytes body = {0};
     CHECK(decode_shard_table(q->body, q->version, &m) == 0);
+    if (l->table_mute) {
+        rpc_reply_error(q, -ERR_BUSY, NULL, NULL);
+        return;
+    }
     shard_table_encode(&l->table, m.since, &body);
     rpc_reply(q, MSG_shard_table_r, bytes_slice(&body), NULL, 0);
     bytes_release(&body);
