@@ -60,6 +60,7 @@ second D12         metaserver/fs/test-metaserver-fs          truncate_drops_chun
 second D14         common/ring/test-common-ring              synced_counts_once_and_from_the_source
 second D14_ONCE    chunkserver/test-chunkserver              dead_twice
 second D14_COMMIT  metaserver/fs/test-metaserver-fs          dead_
+second BETWEEN     common/ring/test-common-ring              others_wait
 second D19         common/ring/test-common-ring              oracle
 second D25         chunkserver/chain/test-chunkserver-chain  pace
 second D26         metaserver/cluster/test-metaserver-cluster storm_brake
