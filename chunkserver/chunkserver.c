@@ -137,6 +137,7 @@ static void on_tick(void *arg)
     heartbeat_tick(cs);
     housekeeping_tick(cs);
     left_tick(cs);
+    inventory_tick(cs);
     if (cs->life == LIFE_DRAINING)
         drain_tick(cs);
     loop_timer_start_ms(&cs->tick, TICK_MS);
@@ -188,6 +189,7 @@ static struct chunkserver *allocate(struct loop *loop, const struct chunkserver_
     map_init(&cs->driver.checked, random_u64());
     map_init(&cs->peers.by_target, random_u64());
     map_init(&cs->left.shards, random_u64());
+    map_init(&cs->inventory.doubts, random_u64());
     shard_table_init(&cs->table, 0);
     CHECK(pthread_mutex_init(&cs->flush_lock, NULL) == 0);
     return cs;
@@ -234,6 +236,7 @@ static int release(struct chunkserver *cs, bool abandon)
     if (cs->pool)
         work_pool_destroy(cs->pool);
     left_release(cs);
+    inventory_release(cs);
     driver_release(cs);
     while (!list_empty(&cs->pendings))
         pending_drop(CONTAINER_OF(cs->pendings.next, struct pending, node));
@@ -280,6 +283,7 @@ int chunkserver_create(struct loop *loop, const struct chunkserver_config *confi
     log_info("start", "name=%s address=%s host=%s data=%s", cs->config.name,
              rpc_server_address(cs->server), cs->config.host, cs->config.data);
     heartbeat_start(cs);
+    inventory_start(cs);
     loop_timer_start_ms(&cs->tick, TICK_MS);
     *ret_server = cs;
     return 0;

@@ -28,6 +28,8 @@ struct chunkserver_config {
     uint32_t reserve_per_mille;
     unsigned worker_count;  /* 0 = 16 */
     uint32_t left_grace_ms; /* what has left is kept so long; 0 = 60 s */
+    uint32_t inventory_ms;  /* all chunks are offered to the leader once in this time; 0 = 1 h */
+    uint32_t doubt_ms;      /* dead is what is called so twice, so far apart; 0 = 10 min */
 };
 
 enum chunkserver_end {

@@ -71,6 +71,7 @@ static void registered(struct chunkserver *cs, const struct msg_target_register_
         return;
     }
     h->registered = true;
+    h->table_wanted = m->table_version;
     log_info("register.done", "target=%u incarnation=%llu term=%llu", m->target,
              (unsigned long long)cs->info.incarnation, (unsigned long long)m->term);
     if (cs->target == 0) {
@@ -133,6 +134,19 @@ static void lease_set(struct chunkserver *cs, int64_t expires_ms)
     h->has_lease = has;
 }
 
+/* Who was given up while he was away has lost places that his old table still shows him in: before
+ * he may serve he needs one made after he registered (D2). */
+static bool table_is_ours(struct chunkserver *cs)
+{
+#ifdef PLANT_D2_TABLE
+    return true;
+#endif
+    if (cs->table.version >= cs->heartbeat.table_wanted)
+        return true;
+    table_refresh(cs);
+    return false;
+}
+
 static void answered(struct chunkserver *cs, const struct beat *b, const struct msg_heartbeat_r *m)
 {
     struct heartbeat *h = &cs->heartbeat;
@@ -147,7 +161,7 @@ static void answered(struct chunkserver *cs, const struct beat *b, const struct 
     h->lease_ms = m->lease_ms;
     /* Counted from the moment of sending: the leader counts from the later one of receiving. */
     int64_t expires_ms = b->sent_ms + m->lease_ms;
-    if (cs->life != LIFE_LEAVING && expires_ms > h->lease_expires_ms)
+    if (cs->life != LIFE_LEAVING && expires_ms > h->lease_expires_ms && table_is_ours(cs))
         lease_set(cs, expires_ms);
     if (m->table_version > cs->table.version)
         table_refresh(cs);

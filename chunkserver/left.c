@@ -62,38 +62,27 @@ void left_heard(struct chunkserver *cs, const struct msg_heartbeat_r *m)
     cs->left.heard_table = m->table_version;
 }
 
-/* What we know of the cluster is what its leader knows, and he is no older than any before (D4). */
-static bool table_is_current(const struct chunkserver *cs)
+bool left_position_is_good(const struct chunkserver *cs, struct store_position heard)
 {
-    const struct left *l = &cs->left;
     struct store_position seen = store_position(cs->store);
 #ifdef PLANT_D4_BEHIND
     seen = (struct store_position){0};
 #endif
-    return chunkserver_has_lease(cs) && l->heard.term != 0 && cs->table.version >= l->heard_table &&
-           l->heard.term >= seen.term && l->heard.index >= seen.index;
+    return heard.term == cs->heartbeat.term && heard.term >= seen.term && heard.index >= seen.index;
 }
 
-/* No copy is being made, looked for or given up: ours is needed by nobody. */
-static bool is_whole(const struct shard_table *t, const struct shard *s, unsigned copies)
+/* What we know of the cluster is what its leader knows, and he is no older than any before (D4). */
+static bool table_is_current(const struct chunkserver *cs)
 {
-#ifdef PLANT_D4_LEFT
-    return true;
-#endif
-    if (s->move.incoming != 0)
-        return false;
-    for (unsigned i = 0; i < copies; i++) {
-        const struct target *target = shard_table_target(t, s->slot[i].target);
-        if (s->slot[i].state != SLOT_INSYNC || !target || target->state != TARGET_UP)
-            return false;
-    }
-    return true;
+    const struct left *l = &cs->left;
+    return chunkserver_has_lease(cs) && l->heard.term != 0 && cs->table.version >= l->heard_table &&
+           left_position_is_good(cs, l->heard);
 }
 
 static bool may_remove(const struct chunkserver *cs, const struct left_shard *ls)
 {
     const struct shard *s = shard_table_shard(&cs->table, ls->copies, ls->shard);
-    return has_left(cs, ls->copies, ls->shard) && is_whole(&cs->table, s, ls->copies);
+    return has_left(cs, ls->copies, ls->shard) && table_shard_is_whole(cs, s, ls->copies);
 }
 
 /* ---- one batch ---- */

@@ -6,6 +6,7 @@ noinst_LIBRARIES += %D%/libchunkserver.a
     %D%/deletes.c \
     %D%/heartbeat.c \
     %D%/housekeeping.c \
+    %D%/inventory.c \
     %D%/left.c \
     %D%/options.c %D%/options.h \
     %D%/peers.c \

@@ -55,6 +55,7 @@ static int check(struct options *o, struct err_text *why)
     o->config.listen = v->listen;
     o->config.reserve_per_mille = (uint32_t)v->reserve_per_mille;
     o->config.worker_count = (unsigned)v->workers;
+    o->config.inventory_ms = (uint32_t)v->inventory_every;
     o->config.left_grace_ms = (uint32_t)v->left_grace;
     return addresses_split(o, why);
 }

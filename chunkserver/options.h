@@ -17,6 +17,7 @@
     X(store, reserve_per_mille, NUMBER, "50", 0, 500, "thousandths of the disk that stay free") \
     X(store, workers, NUMBER, "16", 1, 256, "threads for disk work")                            \
     X(store, left_grace, TIME, "60s", 1, 86400000, "what left this target stays so long")       \
+    X(store, inventory_every, TIME, "1h", 1000, 86400000, "chunks are compared with the files") \
     X(log, log_file, TEXT, "", 0, 0, "log to this file instead of standard error")              \
     X(log, log_level, TEXT, "info", 0, 0, "error, warn, info or debug")
 

@@ -104,6 +104,7 @@ struct peers {
 struct heartbeat {
     struct loop_timer timer;
     bool registered, registering;
+    uint64_t table_wanted; /* no lease counts before this version is here */
     unsigned outstanding;
     int64_t lease_expires_ms;
     uint32_t lease_ms;
@@ -139,6 +140,19 @@ struct left {
     uint8_t copies;
     uint32_t shard, count;
     struct store_position position;
+};
+
+/* The leader is asked which of our chunks are dead (inventory.c). */
+struct inventory {
+    struct work work; /* the next batch is listed */
+    bool listing, asking;
+    uint64_t due_ms;
+    uint32_t round;
+    struct store_cursor cursor;
+    struct store_entry *rows;
+    struct rec_chunk_ref *asked; /* of these, in this order */
+    uint32_t row_count, asked_count;
+    struct map doubts; /* chunk id -> struct doubt: said to be dead once */
 };
 
 struct housekeeping {
@@ -196,6 +210,7 @@ struct chunkserver {
     struct deletes deletes;
     struct table_fetch table_fetch;
     struct left left;
+    struct inventory inventory;
     struct housekeeping housekeeping;
     unsigned repair_count;
     struct chunkserver_metrics metrics;
@@ -281,6 +296,8 @@ struct held {
 struct held left_held(const struct chunkserver *cs);
 /* The leader has answered a heartbeat; his term is durable here. */
 void left_heard(struct chunkserver *cs, const struct msg_heartbeat_r *m);
+/* Of the term that is durable here, and not behind what this disk has seen (D4). */
+bool left_position_is_good(const struct chunkserver *cs, struct store_position heard);
 void left_tick(struct chunkserver *cs);
 /* True: a shard in this answer is being removed here. The removal is stopped, and the table fetched
  * again when it has. */
@@ -300,6 +317,15 @@ void table_log(struct chunkserver *cs);
 /* Another in-sync member of the shard, 0 when there is none. */
 uint32_t table_other_insync(const struct chunkserver *cs, uint8_t copies, uint32_t shard);
 bool table_self_is_insync(const struct chunkserver *cs, uint8_t copies, uint32_t shard);
+
+/* No copy of the shard is being made, looked for or given up: all are in sync and up. */
+bool table_shard_is_whole(const struct chunkserver *cs, const struct shard *s, unsigned copies);
+
+/* ---- inventory.c ---- */
+
+void inventory_start(struct chunkserver *cs);
+void inventory_tick(struct chunkserver *cs);
+void inventory_release(struct chunkserver *cs);
 
 /* ---- repair.c ---- */
 

@@ -189,7 +189,8 @@ static int run_crcs(struct store_action *a)
 
 static int run_delete(struct store_action *a)
 {
-    /* What a resync removes is kept for a while (D4); what the metadata dropped is not. */
+    /* What a resync or an inventory removes is kept for a while (D4); what the metadata dropped is
+     * not. */
     int status = store_delete(a->cs->store, &a->item.chunk, a->item.absent);
     return status == -ERR_LOST_CHUNK ? 0 : status;
 }

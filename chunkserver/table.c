@@ -23,6 +23,21 @@ bool table_self_is_insync(const struct chunkserver *cs, uint8_t copies, uint32_t
     return s && shard_has_in_sync(s, copies, cs->target);
 }
 
+bool table_shard_is_whole(const struct chunkserver *cs, const struct shard *s, unsigned copies)
+{
+#ifdef PLANT_D4_LEFT
+    return true;
+#endif
+    if (s->move.incoming != 0)
+        return false;
+    for (unsigned i = 0; i < copies; i++) {
+        const struct target *target = shard_table_target(&cs->table, s->slot[i].target);
+        if (s->slot[i].state != SLOT_INSYNC || !target || target->state != TARGET_UP)
+            return false;
+    }
+    return true;
+}
+
 void table_log(struct chunkserver *cs)
 {
     if (cs->table_fetch.changed == 0)
@@ -101,6 +116,9 @@ static void on_table(void *arg, struct rpc_reply *reply)
         status = decode_shard_table_r(reply->body, reply->version, &m);
     if (status == 0)
         status = table_take(cs, &m);
+    if (status == 0 && !chunkserver_has_lease(cs) &&
+        cs->table.version >= cs->heartbeat.table_wanted)
+        heartbeat_now(cs); /* the lease may have waited for this */
     if (status != 0)
         log_warn("table.failed", "error=%s detail=\"%s\"", err_name(status), reply->detail);
     if (f->again || status != 0)

@@ -31,6 +31,7 @@ sbin_PROGRAMS += %D%/cairn-metaserver
     %D%/fsck.c \
     %D%/founding.c \
     %D%/jobs.c %D%/jobs.h \
+    %D%/inventory.c \
     %D%/main.c %D%/metaserver.h \
     %D%/member.c \
     %D%/propose.c \

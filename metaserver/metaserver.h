@@ -9,7 +9,7 @@
  *   member.c      what `cairn meta` asks for      fsck.c        the check of all invariants
  *   queries.c     queries on all cores            apply.c       entries into the state
  *   dump.c        dumps and loads                 founding.c    a new folder: found, or join
- *   raft_*.c      the log's agreement
+ *   inventory.c   which chunks are dead           raft_*.c      the log's agreement
  *
  * The volatile parts (opens, heartbeats) belong to the leader's term and are rebuilt by what
  * clients and chunkservers tell a new one. */
@@ -270,6 +270,9 @@ void collector_tick(struct metaserver *m);
 /* The delete batch that this target has to carry out, for its heartbeat's answer. */
 void collector_fill(struct metaserver *m, const struct target_heard *heard,
                     struct msg_heartbeat_r *r);
+
+/* ---- inventory.c ---- */
+void inventory_on_check(struct metaserver *m, struct rpc_request *take_request);
 
 /* ---- checkpoint.c ---- */
 struct checkpointer *checkpointer_create(struct metaserver *m);

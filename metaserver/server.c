@@ -263,6 +263,9 @@ static void dispatch_leader(struct metaserver *m, struct rpc_request *take_reque
     case MSG_heartbeat:
         targets_on_heartbeat(m, take_request);
         return;
+    case MSG_inventory_check:
+        inventory_on_check(m, take_request);
+        return;
     case MSG_target_register:
         if (targets_may_register(m, take_request))
             meta_propose_request(m, take_request);
@@ -290,7 +293,7 @@ static void dispatch_leader(struct metaserver *m, struct rpc_request *take_reque
 static bool is_for_chunkservers_only(uint16_t code)
 {
     return code == MSG_heartbeat || code == MSG_target_register || code == MSG_target_goodbye ||
-           code == MSG_shard_report;
+           code == MSG_shard_report || code == MSG_inventory_check;
 }
 
 void meta_dispatch(void *arg, struct rpc_request *take_request)

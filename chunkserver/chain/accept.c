@@ -186,7 +186,8 @@ static void accept_exclusive(struct chain *c, struct chunk_state *k, struct op *
         w->keep = true;
         break;
     case OP_DELETE_LOCAL:
-        (void)work_action(c, CHAIN_WORK_STORE_DELETE, k->shard, a);
+        w = work_action(c, CHAIN_WORK_STORE_DELETE, k->shard, a);
+        w->absent = op->absent;
         break;
     default:
         UNREACHABLE("op kind %u", op->kind);

@@ -177,6 +177,7 @@ struct chain_event {
             struct chunk_id id;
             uint8_t copies;
             uint32_t shard;
+            bool quarantine; /* the STORE_DELETE is marked `absent`, like those of a resync */
         } delete;
         const struct msg_chunk_write *write;
         const struct msg_chunk_change *change;

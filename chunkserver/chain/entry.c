@@ -110,6 +110,7 @@ void entry_delete(struct chain *c, const struct chain_event *event)
 {
     struct op *op = op_create(c, OP_DELETE_LOCAL, event);
     op->id = event->u.delete.id;
+    op->absent = event->u.delete.quarantine;
     tombstone_add(c, &op->id);
     struct shard *s = shard_find(c, event->u.delete.copies, event->u.delete.shard);
     struct chunk_state *k = s ? chunk_get(c, s, &op->id) : NULL;

@@ -164,6 +164,9 @@ struct fs_garbage {
 int fs_next_garbage(struct fs_view *view, uint64_t after, struct fs_garbage *ret);
 /* Whether a chunk belongs to a file: 0, -ERR_NO_ENTRY for dead or not (yet) committed. */
 int fs_find_chunk(struct fs_view *view, const struct chunk_id *id);
+/* Whether no file has the chunk nor ever will, whatever is still to be committed. The errors of the
+ * store, -ERR_UNAVAILABLE before the cluster is formed. Not to be asked while a dump is loaded. */
+int fs_chunk_is_dead(struct fs_view *view, const struct chunk_id *id, bool *ret_dead);
 
 /* The shard table as of the last applied entry; valid until the next batch. */
 const struct shard_table *fs_shard_table(const struct fs *fs);

@@ -3,6 +3,7 @@ noinst_LIBRARIES += %D%/libfs.a
 %C%_libfs_a_SOURCES = \
     %D%/chunk_map.c \
     %D%/config.c %D%/config.tbl \
+    %D%/dead.c \
     %D%/dentry.c \
     %D%/dump.c %D%/dump.h \
     %D%/fs.c %D%/fs.h \

@@ -255,6 +255,12 @@ static void on_heartbeat_back(struct world *w, struct sim_event *e)
                                 .u.lease.expires_ms = e->sent_ms + LEASE_MS};
     if (e->id > s->table_seen)
         s->table_seen = e->id;
+#ifndef PLANT_D2_TABLE
+    /* As the daemon does: who was given up meanwhile needs the table that says so. */
+    if (server_clock(w, e->server) >= s->lease_ms && s->table.version < e->id)
+        return;
+#endif
+    s->lease_ms = event.u.lease.expires_ms;
     server_event(w, e->server, &event);
 }
 

@@ -79,6 +79,7 @@ struct server {
     int64_t clock_offset_ms;
     int64_t paused_until_ms, no_space_until_ms, slow_until_ms;
     uint64_t table_seen;
+    int64_t lease_ms;         /* when it ends, by its clock */
     struct shard_table table; /* as last fetched */
     struct call calls[CALLS_MAX];
     unsigned call_count;

@@ -181,14 +181,20 @@ void oracle_insync_check(struct world *w, unsigned shard)
     }
 }
 
-static void deleted(struct world *w, struct history *h, unsigned shard)
+/* Who came in sync between the delete and a repeat of it, which is answered from memory, need not
+ * know of it: a resync brings no tombstones. */
+static void deleted(struct world *w, struct history *h, unsigned shard,
+                    struct chunk_version version)
 {
+    const struct shard *s = shard_table_shard(&w->leader.table, w->leader.copies[shard], shard);
+    bool is_repeated = s && version.epoch < s->epoch;
     if (!h->deleted)
         h->count_at_delete = h->count;
     h->deleted = true;
     for (unsigned i = 0; i < w->server_count; i++)
-        h->deleted_by[i] =
-            leader_is_insync(w, shard, i) && w->servers[i].alive ? w->servers[i].incarnation : 0;
+        h->deleted_by[i] = leader_is_insync(w, shard, i) && w->servers[i].alive && !is_repeated
+                               ? w->servers[i].incarnation
+                               : 0;
 }
 
 void oracle_acked(struct world *w, unsigned server, const struct client *client, int status,
@@ -203,7 +209,7 @@ void oracle_acked(struct world *w, unsigned server, const struct client *client,
         return;
     }
     if (client->kind == CHAIN_DELETE) {
-        deleted(w, h, client->shard);
+        deleted(w, h, client->shard, version);
         chunk_check(w, client->shard, client->chunk);
         return;
     }

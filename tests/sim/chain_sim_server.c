@@ -52,6 +52,7 @@ void server_start(struct world *w, unsigned i)
     options.resync_jobs_max = (uint32_t)prng_between(&w->prng, 1, 3);
     s->chain = chain_create(&options);
     s->table_seen = 0;
+    s->lease_ms = INT64_MIN;
     shard_table_release(&s->table);
     shard_table_init(&s->table, 0);
     s->call_count = s->request_count = 0;

@@ -109,7 +109,9 @@ void server_start(unsigned i)
                                         .metaserver_count = 1,
                                         .reserve_per_mille = 1,
                                         .worker_count = 4,
-                                        .left_grace_ms = f.left_grace_ms};
+                                        .left_grace_ms = f.left_grace_ms,
+                                        .inventory_ms = f.inventory_ms,
+                                        .doubt_ms = f.doubt_ms};
     f.ended[i] = false;
     int status =
         chunkserver_create(f.loop, &config, on_end, (void *)(uintptr_t)i, &f.servers[i], &why);

@@ -17,12 +17,18 @@ struct leader {
     uint64_t term, index_ahead; /* of the table's version */
     uint32_t lease_ms;          /* told in answers; 0: register again */
     unsigned targets_wanted, copies;
-    bool mute; /* heartbeats are not answered */
+    uint32_t mute_target; /* whose heartbeats fail; 0 = nobody's */
+    bool table_mute;      /* questions about the table are not answered */
+    bool mute;            /* heartbeats are not answered */
     struct rpc_request *muted[256];
     unsigned muted_count;
     uint64_t heard_ms[SERVERS_MAX + 1];
     struct msg_heartbeat last[SERVERS_MAX + 1];
     unsigned registrations, heartbeats, reports, goodbyes;
+    struct chunk_id dead[DELETES_MAX]; /* what it calls dead when it is asked */
+    uint32_t dead_count;
+    uint64_t inventory_term; /* in these answers; 0 = its own */
+    unsigned inventories[SERVERS_MAX + 1];
     struct msg_shard_report synced; /* the last such report */
     uint64_t delete_batch;
     struct rec_chunk_ref deletes[DELETES_MAX];
@@ -35,6 +41,7 @@ struct fixture {
     char folder[64];
     struct uuid cluster;
     uint32_t left_grace_ms; /* of servers that are started; endless */
+    uint32_t inventory_ms, doubt_ms;
     struct leader leader;
     struct chunkserver *servers[SERVERS_MAX];
     enum chunkserver_end ends[SERVERS_MAX];

@@ -49,6 +49,10 @@ static void on_heartbeat(struct leader *l, struct rpc_request *q)
                                 .table_version = l->table.version};
     CHECK(decode_heartbeat(q->body, q->version, &m) == 0);
     l->heartbeats++;
+    if (l->mute_target == m.target) {
+        rpc_reply_error(q, -ERR_BUSY, NULL, NULL);
+        return;
+    }
     if (l->mute && l->muted_count < 256) {
         l->muted[l->muted_count++] = q;
         return;
@@ -101,9 +105,30 @@ static void on_table(struct leader *l, struct rpc_request *q)
     struct msg_shard_table m;
     struct bytes body = {0};
     CHECK(decode_shard_table(q->body, q->version, &m) == 0);
+    if (l->table_mute) {
+        rpc_reply_error(q, -ERR_BUSY, NULL, NULL);
+        return;
+    }
     shard_table_encode(&l->table, m.since, &body);
     rpc_reply(q, MSG_shard_table_r, bytes_slice(&body), NULL, 0);
     bytes_release(&body);
+}
+
+static void on_inventory(struct leader *l, struct rpc_request *q)
+{
+    struct msg_inventory_check m;
+    struct rec_chunk_ref row, dead[DELETES_MAX];
+    struct msg_inventory_check_r r = {.term = l->inventory_term ? l->inventory_term : l->term,
+                                      .index = l->table.version + l->index_ahead,
+                                      .dead.items = dead};
+    CHECK(decode_inventory_check(q->body, q->version, &m) == 0 && m.target <= SERVERS_MAX);
+    struct slice at = m.chunks.raw;
+    while (rec_chunk_ref_next(&at, &row))
+        for (uint32_t i = 0; i < l->dead_count; i++)
+            if (chunk_id_equal(&row.id, &l->dead[i]) && r.dead.count < DELETES_MAX)
+                dead[r.dead.count++] = row;
+    l->inventories[m.target]++;
+    REPLY(q, inventory_check_r, &r);
 }
 
 static void dispatch(void *arg, struct rpc_request *take_request)
@@ -125,6 +150,9 @@ static void dispatch(void *arg, struct rpc_request *take_request)
         break;
     case MSG_shard_table:
         on_table(l, q);
+        break;
+    case MSG_inventory_check:
+        on_inventory(l, q);
         break;
     default:
         rpc_reply_error(q, -ERR_NOT_SUPPORTED, NULL, NULL);

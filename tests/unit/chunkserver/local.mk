@@ -7,6 +7,7 @@ check_PROGRAMS += %D%/test-chunkserver
     %D%/main.c \
     %D%/suites.h \
     %D%/test_cluster.c \
+    %D%/test_inventory.c \
     %D%/test_left.c \
     %D%/test_life.c \
     %D%/test_load.c \

@@ -5,6 +5,6 @@
 #include "tests/unit/chunkserver/fixture.h"
 
 extern CU_TestInfo view_tests[], option_tests[], life_tests[], cluster_tests[], load_tests[],
-    left_tests[];
+    left_tests[], inventory_tests[];
 
 #endif

@@ -46,6 +46,46 @@ static void silence_ends_the_lease(void)
     free(a.bytes);
 }
 
+static const struct target *first_target(void)
+{
+    return shard_table_target(&f.leader.table, chunkserver_target(f.servers[0]));
+}
+
+static bool is_given_up(void)
+{
+    return first_target()->state == TARGET_DOWN;
+}
+
+static bool is_up_again(void)
+{
+    return first_target()->state == TARGET_UP;
+}
+
+/* D2: who was given up, and is taken back as the same process, has lost its place: it gets no lease
+ * before it has the table that says so. Its old one would let it serve what is stale by now. */
+static void lease_waits_for_the_table(void)
+{
+    struct answer a;
+    cluster_start(2, 2);
+    f.leader.mute_target = chunkserver_target(f.servers[0]);
+    CU_ASSERT_TRUE_FATAL(run_until(is_given_up, 5000));
+    f.leader.table_mute = true;
+    struct wire_shardref old = {2, 0, f.servers[0]->table.shards[2][0].epoch};
+    f.leader.mute_target = 0;
+    CU_ASSERT_TRUE_FATAL(run_until(is_up_again, 5000));
+    run_ms(1200);
+    CU_ASSERT_EQUAL(f.servers[0]->table.shards[2][0].epoch, old.epoch);
+    CU_ASSERT_FALSE(chunkserver_has_lease(f.servers[0]));
+    struct msg_chunk_read m = {.id = id, .shard = old, .length = BLOCK_SIZE};
+    struct bytes body = {0};
+    encode_chunk_read(&body, &m);
+    client_call(0, MSG_chunk_read, &body, NULL, 0, &a);
+    CU_ASSERT_EQUAL(a.status, -ERR_NO_LEASE);
+    bytes_release(&body);
+    f.leader.table_mute = false;
+    CU_ASSERT_TRUE(run_until(all_insync, 10000));
+}
+
 static unsigned registrations_wanted;
 static bool has_registered_again(void)
 {
@@ -145,6 +185,7 @@ static void failed_disk_is_told(void)
 #define TESTS(T)                 \
     T(lease_counts_from_sending) \
     T(silence_ends_the_lease)    \
+    T(lease_waits_for_the_table) \
     T(registers_again)           \
     T(old_leader_is_refused)     \
     T(deletes_are_acknowledged)  \

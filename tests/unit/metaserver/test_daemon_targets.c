@@ -145,6 +145,58 @@ static void garbage(void)
     CU_ASSERT_TRUE(garbage_is(0));
 }
 
+static int inventory(const struct test_target *t, uint64_t incarnation,
+                     const struct rec_chunk_ref *chunks, uint32_t count,
+                     struct rec_chunk_ref *ret_dead, uint32_t *ret_count)
+{
+    struct bytes body = {0};
+    struct msg_inventory_check_r r;
+    ENCODE(inventory_check, &body, .target = t->id, .incarnation = incarnation,
+           .chunks = {.count = count, .items = chunks});
+    struct answer *answer = ask_as_chunkserver(MSG_inventory_check, &body);
+    if (answer->status != 0)
+        return answer->status;
+    CU_ASSERT_EQUAL_FATAL(DECODE(inventory_check_r, answer, &r), 0);
+    CU_ASSERT_TRUE(r.term > 0 && r.index > 0);
+    struct slice at = r.dead.raw;
+    *ret_count = 0;
+    while (rec_chunk_ref_next(&at, &ret_dead[*ret_count]))
+        (*ret_count)++;
+    return 0;
+}
+
+/* D14: a chunkserver is told which of its chunks are dead, in the order asked: not those of a file
+ * that is being written; only a process that takes part may ask. */
+static void inventory_names_the_dead(void)
+{
+    struct rec_chunk_ref dead[8];
+    struct bytes body = {0};
+    uint64_t inode = 0, gone = 0;
+    uint32_t count = 99;
+    CU_ASSERT_EQUAL_FATAL(session_alive(&user, true, NULL, 0, NULL), 0);
+    CU_ASSERT_EQUAL_FATAL(file_create(&user, "written", &inode), 0);
+    CU_ASSERT_EQUAL_FATAL(file_create(&user, "gone", &gone), 0);
+    struct rec_chunk_ref chunks[] = {{.id = {gone, 3, 1}, .copies = 2},
+                                     {.id = {inode, 0, 1}, .copies = 2},
+                                     {.id = {gone, 0, 1}, .copies = 2},
+                                     {.id = {gone + 1000, 0, 1}, .copies = 2}};
+    CU_ASSERT_EQUAL(inventory(&a, 11, chunks, 4, dead, &count), 0);
+    CU_ASSERT_EQUAL(count, 0);
+    CU_ASSERT_EQUAL(file_release(&user, gone), 0);
+    CU_ASSERT_EQUAL_FATAL(file_unlink(&user, "gone"), 0);
+    CU_ASSERT_EQUAL(inventory(&a, 11, chunks, 4, dead, &count), 0);
+    CU_ASSERT_EQUAL(count, 2);
+    CU_ASSERT_TRUE(count == 2 && chunk_id_equal(&dead[0].id, &chunks[0].id) &&
+                   chunk_id_equal(&dead[1].id, &chunks[2].id));
+    CU_ASSERT_EQUAL(inventory(&a, 10, chunks, 4, dead, &count), -ERR_REFUSED);
+    struct test_target stranger = {.id = 4711};
+    CU_ASSERT_EQUAL(inventory(&stranger, 11, chunks, 4, dead, &count), -ERR_REFUSED);
+    ENCODE(inventory_check, &body, .target = a.id, .incarnation = 11,
+           .chunks = {.count = 4, .items = chunks});
+    CU_ASSERT_EQUAL(ask(MSG_inventory_check, &body)->status, -ERR_REFUSED);
+    CU_ASSERT_EQUAL(file_release(&user, inode), 0);
+}
+
 /* A silent target is offline when its lease has run out, and not before; the other one goes on. */
 static void silence(void)
 {
@@ -231,7 +283,12 @@ static void roles(void)
 }
 
 CU_TestInfo daemon_target_tests[] = {
-    {"leases", leases},   {"garbage", garbage},
-    {"silence", silence}, {"garbage_waits_for_resync", garbage_waits_for_resync},
-    {"goodbye", goodbye}, {"new_leader_holds_registrations", new_leader_holds_registrations},
-    {"roles", roles},     CU_TEST_INFO_NULL};
+    {"leases", leases},
+    {"garbage", garbage},
+    {"inventory_names_the_dead", inventory_names_the_dead},
+    {"silence", silence},
+    {"garbage_waits_for_resync", garbage_waits_for_resync},
+    {"goodbye", goodbye},
+    {"new_leader_holds_registrations", new_leader_holds_registrations},
+    {"roles", roles},
+    CU_TEST_INFO_NULL};

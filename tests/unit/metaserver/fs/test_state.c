@@ -466,6 +466,7 @@ int main(int argc, char **argv)
                              {"fs/check", NULL, NULL, NULL, NULL, check_tests},
                              {"fs/job", NULL, NULL, NULL, NULL, job_tests},
                              {"fs/drains", NULL, NULL, NULL, NULL, drain_tests},
+                             {"fs/dead", NULL, NULL, NULL, NULL, dead_tests},
                              {"fs/load", NULL, NULL, NULL, NULL, load_tests},
                              CU_SUITE_INFO_NULL};
     return tap_run(suites, argc, argv);
