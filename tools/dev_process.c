@@ -51,7 +51,7 @@ unsigned dev_daemon_port(const struct dev_cluster *c, struct dev_daemon d)
     for (unsigned i = 0; d.kind == DEV_META && i < c->meta_count; i++)
         if (c->metas[i].number == d.number)
             return c->metas[i].port;
-    return c->chunk_port + d.number - 1;
+    return c->chunk_port + (d.number - 1) * c->target_count;
 }
 
 int dev_daemon_parse(const struct dev_cluster *c, const char *name, struct dev_daemon *ret_daemon,
@@ -247,7 +247,11 @@ static bool is_ready(const struct dev_cluster *c, struct dev_daemon d)
 {
     if (d.kind == DEV_MOUNT)
         return is_mounted(c->mount);
-    return answers(dev_daemon_port(c, d));
+    unsigned count = d.kind == DEV_CHUNK ? c->target_count : 1;
+    for (unsigned i = 0; i < count; i++) /* one of the disks may be away */
+        if (answers(dev_daemon_port(c, d) + i))
+            return true;
+    return false;
 }
 
 int dev_daemon_start(const struct dev_cluster *c, struct dev_daemon d, struct err_text *why)
