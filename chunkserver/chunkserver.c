@@ -88,7 +88,8 @@ static int folder_open(const struct chunkserver_config *config, struct store **r
     struct store_options options = {.cluster = config->cluster,
                                     .init = init,
                                     .reserve_per_mille = config->reserve_per_mille,
-                                    .boot_id = boot_id};
+                                    .boot_id = boot_id,
+                                    .open_chunks_max = config->open_chunks_max};
     status = store_open(config->data, &options, ret_store, ret_info, why);
     return status == 0 ? 0 : store_refused(config, status, why);
 }

@@ -27,6 +27,7 @@ struct chunkserver_config {
     unsigned worker_count;      /* 0 = 16 */
     bool keep_out;              /* a folder without a label is not made a target */
     uint64_t request_bytes_max; /* of requests in flight; 0 = the default of rpc_server.h */
+    uint32_t open_chunks_max;   /* store_options; 0 = its default */
 };
 
 enum chunkserver_end {

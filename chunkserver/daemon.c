@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "common/base/check.h"
 #include "common/base/list.h"
@@ -11,8 +12,10 @@
 
 enum {
     DAEMON_MAGIC = 0x6461656d,
-    RETRY_MS = 30000, /* a disk that is mounted late */
-    CLOSE_MS = 60000, /* longer than that no flush takes: the disk hangs */
+    RETRY_MS = 30000,       /* a disk that is mounted late */
+    CLOSE_MS = 60000,       /* longer than that no flush takes: the disk hangs */
+    OPEN_CHUNKS_MAX = 1024, /* what the store takes by default */
+    OPEN_CHUNKS_MIN = 64,
 };
 
 /* Requests in flight of all targets together; a server with few of them gives each what a single
@@ -137,6 +140,18 @@ static chunkserver_opened_fn on_opened;
 static chunkserver_end_fn on_ended;
 static chunkserver_closed_fn on_closed;
 
+/* Half of the descriptors of the process are for files of chunks. */
+static uint32_t open_chunks_of(unsigned target_count)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return OPEN_CHUNKS_MIN;
+    uint64_t share = limit.rlim_cur / 2 / target_count;
+    return (uint32_t)(share > OPEN_CHUNKS_MAX   ? OPEN_CHUNKS_MAX
+                      : share < OPEN_CHUNKS_MIN ? OPEN_CHUNKS_MIN
+                                                : share);
+}
+
 static struct chunkserver_config config_of(const struct daemon_config *c,
                                            const struct daemon_target *t)
 {
@@ -148,6 +163,7 @@ static struct chunkserver_config config_of(const struct daemon_config *c,
     config.request_bytes_max = share > REQUEST_BYTES_MAX   ? REQUEST_BYTES_MAX
                                : share < REQUEST_BYTES_MIN ? REQUEST_BYTES_MIN
                                                            : share;
+    config.open_chunks_max = open_chunks_of(c->target_count);
     return config;
 }
 
