@@ -33,6 +33,9 @@ static void report(struct chunkserver *cs, const struct chain_work *w)
                                  .kind = (uint8_t)w->report,
                                  .reporter = cs->target};
     if (w->report == REPORT_SYNCED) {
+        struct store_size size = store_shard_size(cs->store, w->copies, w->shard);
+        m.chunks = size.chunks;
+        m.bytes = size.bytes;
         /* A place among the resync jobs is free; the next one begins with a tick. */
         loop_timer_start_ms(&cs->tick, 1);
         log_debug("resync.finish", "shard=%u-%x target=%u epoch=%llu", w->copies, w->shard,

@@ -172,6 +172,7 @@ static void on_tick(void *arg)
     driver_event(cs, &e);
     heartbeat_tick(cs);
     housekeeping_tick(cs);
+    left_tick(cs);
     if (cs->life == LIFE_DRAINING)
         drain_tick(cs);
     loop_timer_start_ms(&cs->tick, TICK_MS);
@@ -222,6 +223,7 @@ static struct chunkserver *allocate(struct loop *loop, const struct chunkserver_
     map_init(&cs->driver.kept, random_u64());
     map_init(&cs->driver.checked, random_u64());
     map_init(&cs->peers.by_target, random_u64());
+    map_init(&cs->left.shards, random_u64());
     shard_table_init(&cs->table, 0);
     CHECK(pthread_mutex_init(&cs->flush_lock, NULL) == 0);
     return cs;
@@ -258,6 +260,7 @@ static int network_start(struct chunkserver *cs, struct err_text *why)
 static void release_network(struct chunkserver *cs)
 {
     cs->closing = true;
+    left_stop(cs);
     loop_timer_stop(&cs->tick);
     heartbeat_stop(cs);
     table_stop(cs);
@@ -282,6 +285,7 @@ static int release(struct chunkserver *cs, bool abandon)
         release_network(cs);
     if (cs->pool)
         work_pool_destroy(cs->pool);
+    left_release(cs);
     driver_release(cs);
     while (!list_empty(&cs->pendings))
         pending_drop(CONTAINER_OF(cs->pendings.next, struct pending, node));

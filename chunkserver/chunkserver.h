@@ -14,6 +14,8 @@
 
 enum { CHUNKSERVER_METASERVERS_MAX = 16 };
 
+#define CHUNKSERVER_GRACE_ENDLESS UINT32_MAX /* not even removed when space is short */
+
 /* Strings are copied. */
 struct chunkserver_config {
     const char *name; /* c1; for people */
@@ -28,6 +30,7 @@ struct chunkserver_config {
     bool keep_out;              /* a folder without a label is not made a target */
     uint64_t request_bytes_max; /* of requests in flight; 0 = the default of rpc_server.h */
     uint32_t open_chunks_max;   /* store_options; 0 = its default */
+    uint32_t left_grace_ms;     /* what has left is kept so long; 0 = 60 s */
 };
 
 enum chunkserver_end {

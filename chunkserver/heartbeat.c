@@ -151,8 +151,10 @@ static void answered(struct chunkserver *cs, const struct beat *b, const struct 
         lease_set(cs, expires_ms);
     if (m->table_version > cs->table.version)
         table_refresh(cs);
-    if (m->term == h->term) /* durable here: an older leader cannot take it back */
+    if (m->term == h->term) { /* durable here: an older leader cannot take it back */
+        left_heard(cs, m);
         deletes_take(cs, m);
+    }
 }
 
 static void on_heartbeat(void *arg, struct rpc_reply *reply)
@@ -174,13 +176,14 @@ static void beat_send(struct chunkserver *cs, bool failed)
     struct heartbeat *h = &cs->heartbeat;
     const struct store_space *space = &cs->housekeeping.space;
     struct store_counters store = store_counters(cs->store);
+    struct held held = left_held(cs);
     struct chain_counters chain = chain_counters(cs->driver.chain);
     struct msg_heartbeat m = {.target = cs->target,
                               .incarnation = cs->info.incarnation,
                               .table_version = cs->table.version,
                               .bytes_total = space->bytes_total,
                               .bytes_used = space->bytes_total - space->bytes_free,
-                              .chunk_count = space->chunk_count,
+                              .chunk_count = held.ours.chunks,
                               .read_bytes = metric_get(&cs->metrics.read_bytes),
                               .write_bytes = metric_get(&cs->metrics.write_bytes),
                               .resync_bytes = chain.resync_bytes,
@@ -188,7 +191,10 @@ static void beat_send(struct chunkserver *cs, bool failed)
                               .crc_errors = store.crc_errors,
                               .blocks_repaired = store.blocks_repaired,
                               .deleted_batch = cs->deletes.batch_done,
-                              .failed = failed};
+                              .failed = failed,
+                              .chunk_bytes = held.ours.bytes,
+                              .left_bytes = held.left.bytes,
+                              .left_chunks = held.left.chunks};
     struct beat *b = malloc(sizeof *b);
     CHECK(b != NULL);
     bytes_clear(&cs->body);

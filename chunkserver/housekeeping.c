@@ -18,12 +18,21 @@ static struct chunkserver *server_of(struct housekeeping *k)
     return CONTAINER_OF(k, struct chunkserver, housekeeping);
 }
 
+bool housekeeping_is_crowded(const struct chunkserver *cs)
+{
+    const struct store_space *space = &cs->housekeeping.space;
+    return space->bytes_free < space->bytes_total / 10;
+}
+
+/* More than one call's worth is gone on with at the next round. */
 static int purge(struct chunkserver *cs)
 {
     uint64_t kept_s = cs->housekeeping.crowded ? TRASH_KEPT_CROWDED_S : TRASH_KEPT_S;
     uint64_t now_s = (uint64_t)time(NULL);
-    uint32_t count;
-    return store_trash_purge(cs->store, now_s > kept_s ? now_s - kept_s : 0, &count);
+    uint32_t count = 0;
+    int status = store_trash_purge(cs->store, now_s > kept_s ? now_s - kept_s : 0, &count);
+    cs->housekeeping.purge_more = count == STORE_PURGE_MAX;
+    return status;
 }
 
 static void sync_run(struct work *work)
@@ -38,6 +47,9 @@ static void sync_done(struct work *work)
 {
     struct chunkserver *cs = server_of(CONTAINER_OF(work, struct housekeeping, sync_work));
     cs->housekeeping.sync_running = false;
+    if (cs->housekeeping.purge_more)
+        cs->housekeeping.purge_due_ms = loop_now_ms();
+    cs->housekeeping.purge_more = false;
     if (!cs->closing)
         store_status_note(cs, work->status);
 }
@@ -78,7 +90,7 @@ void housekeeping_tick(struct chunkserver *cs)
     uint64_t now_ms = loop_now_ms();
     if (!k->sync_running && now_ms >= k->sync_due_ms) {
         k->purge = now_ms >= k->purge_due_ms;
-        k->crowded = k->space.bytes_free < k->space.bytes_total / 10;
+        k->crowded = housekeeping_is_crowded(cs);
         if (k->purge)
             k->purge_due_ms = now_ms + PURGE_EVERY_MS;
         k->sync_due_ms = now_ms + SYNC_EVERY_MS;

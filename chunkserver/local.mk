@@ -7,6 +7,7 @@ noinst_LIBRARIES += %D%/libchunkserver.a
     %D%/deletes.c \
     %D%/heartbeat.c \
     %D%/housekeeping.c \
+    %D%/left.c \
     %D%/options.c %D%/options.h \
     %D%/peers.c \
     %D%/private.h \

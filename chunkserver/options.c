@@ -183,6 +183,7 @@ static int check(struct options *o, struct err_text *why)
     c->host = v->host[0] ? v->host : v->name;
     c->reserve_per_mille = (uint32_t)v->reserve_per_mille;
     c->worker_count = (unsigned)v->workers;
+    c->left_grace_ms = (uint32_t)v->left_grace;
     int status = targets_take(o, why);
     return status == 0 ? addresses_split(o, why) : status;
 }

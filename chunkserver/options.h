@@ -18,6 +18,7 @@
     X(net, metaservers, TEXT, "", 0, 0, "addresses of the metaservers, separated by commas")    \
     X(store, reserve_per_mille, NUMBER, "50", 0, 500, "thousandths of the disk that stay free") \
     X(store, workers, NUMBER, "16", 1, 256, "threads for disk work, of each target")            \
+    X(store, left_grace, TIME, "60s", 1, 86400000, "what left this target stays so long")       \
     X(log, log_file, TEXT, "", 0, 0, "log to this file instead of standard error")              \
     X(log, log_level, TEXT, "info", 0, 0, "error, warn, info or debug")
 

@@ -3,6 +3,7 @@
 #define CAIRN_CHUNKSERVER_PRIVATE_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "chunkserver/chain/chain.h"
 #include "chunkserver/chunkserver.h"
@@ -124,11 +125,27 @@ struct table_fetch {
     struct loop_timer again_timer;
 };
 
+/* What the disk holds of shards that have left (left.c). */
+struct left {
+    struct map shards; /* copies, shard -> struct left_shard */
+    uint64_t look_due_ms;
+    struct store_position heard; /* of the leader's last answer; term 0 = none yet */
+    uint64_t heard_table;
+    /* the batch on its worker */
+    struct work work;
+    bool running, table_waits;
+    atomic_bool stop;
+    uint8_t copies;
+    uint32_t shard, count;
+    struct store_position position;
+};
+
 struct housekeeping {
     struct work sync_work, space_work;
     bool sync_running, space_running;
     uint64_t sync_due_ms, space_due_ms, purge_due_ms, log_due_ms;
     bool purge, crowded; /* what the sync work is to do besides */
+    bool purge_more;     /* what it found */
     struct store_space space, space_new;
     uint64_t resync_bytes_logged;
 };
@@ -190,6 +207,7 @@ struct chunkserver {
     struct heartbeat heartbeat;
     struct deletes deletes;
     struct table_fetch table_fetch;
+    struct left left;
     struct housekeeping housekeeping;
     unsigned repair_count;
     struct chunkserver_metrics metrics;
@@ -263,6 +281,23 @@ void report_send(struct chunkserver *cs, const struct msg_shard_report *report);
 void deletes_take(struct chunkserver *cs, const struct msg_heartbeat_r *m);
 void deletes_done(struct chunkserver *cs, int status);
 
+/* ---- left.c ---- */
+
+/* What the disk holds of shards that this target is a member of, and of those it has left. What the
+ * table does not tell about counts as ours. */
+struct held {
+    struct store_size ours, left;
+};
+struct held left_held(const struct chunkserver *cs);
+/* The leader has answered a heartbeat; his term is durable here. */
+void left_heard(struct chunkserver *cs, const struct msg_heartbeat_r *m);
+void left_tick(struct chunkserver *cs);
+/* True: a shard in this answer is being removed here. The removal is stopped, and the table fetched
+ * again when it has. */
+bool left_holds_table(struct chunkserver *cs, const struct msg_shard_table_r *m);
+void left_stop(struct chunkserver *cs);    /* before the workers are waited for */
+void left_release(struct chunkserver *cs); /* after */
+
 /* ---- table.c ---- */
 
 void table_refresh(struct chunkserver *cs);
@@ -287,5 +322,6 @@ void repair_suspect(struct chunkserver *cs, struct rpc_request *take_request);
 
 int housekeeping_start(struct chunkserver *cs);
 void housekeeping_tick(struct chunkserver *cs);
+bool housekeeping_is_crowded(const struct chunkserver *cs); /* less than a tenth is free */
 
 #endif

@@ -65,7 +65,7 @@ int table_take(struct chunkserver *cs, const struct msg_shard_table_r *m)
     struct rec_shard_slots row;
     struct slice at = m->shards.raw;
     uint32_t count = 0, changed = 0;
-    if (m->version < cs->table.version)
+    if (m->version < cs->table.version || left_holds_table(cs, m))
         return 0;
     struct view_before *before = calloc(m->shards.count + 1, sizeof *before);
     CHECK(before != NULL);

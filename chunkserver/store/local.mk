@@ -16,4 +16,5 @@ noinst_LIBRARIES += %D%/libstore.a
     %D%/store_private.h \
     %D%/store_read.c \
     %D%/store_recover.c \
+    %D%/store_sizes.c \
     %D%/store_sync.c

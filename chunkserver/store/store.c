@@ -15,7 +15,7 @@
 #include "chunkserver/store/store_private.h"
 #include "common/base/banned.h"
 
-enum { RESERVE_PER_MILLE_DEFAULT = 50, TRASH_PURGE_MAX = 1000 };
+enum { RESERVE_PER_MILLE_DEFAULT = 50 };
 
 /* However small the disk: room for the index, the journal and one round of headers. */
 #define RESERVE_BYTES_MIN ((uint64_t)4 << 20)
@@ -231,6 +231,8 @@ static int start(struct store *s, const struct store_options *o, bool is_new,
     bool trusted = s->label.index_good &&
                    (s->label.clean || memcmp(s->label.instance, instance, INSTANCE_SIZE) == 0);
     status = store_recover(s, trusted, log_whole, ret_start);
+    if (status == 0)
+        status = index_each(s, sizes_add);
     if (status != 0)
         return err_set((enum err)(-status), why, "recovery failed: %s", err_text(status));
     if (is_new)
@@ -251,6 +253,7 @@ static void let_go(struct store *s)
 {
     index_close(s, false);
     cache_release(&s->cache);
+    sizes_release(s);
     intent_release(&s->intents);
     if (s->label_fd >= 0)
         (void)close(s->label_fd);
@@ -337,7 +340,9 @@ int store_see_position(struct store *s, struct store_position position)
     struct store_position *seen = &s->label.position;
     if (position.term > seen->term ||
         (position.term == seen->term && position.index > seen->index)) {
-        *seen = position;
+        seen->term = position.term;
+        if (position.index > seen->index)
+            seen->index = position.index;
         error = label_write(s->label_fd, &s->label);
     }
     unlock_mutex(&s->label_lock);
@@ -388,7 +393,7 @@ int store_trash_purge(struct store *s, uint64_t before_s, uint32_t *ret_count)
     DIR *folder = fd < 0 ? NULL : fdopendir(fd);
     if (!folder)
         return err_from_errno(errno);
-    for (struct dirent *d; count < TRASH_PURGE_MAX && (d = readdir(folder));) {
+    for (struct dirent *d; count < STORE_PURGE_MAX && (d = readdir(folder));) {
         char *end;
         unsigned long long entered_s = strtoull(d->d_name, &end, 10);
         if (end != d->d_name && *end == '.' && entered_s < before_s &&

@@ -22,6 +22,7 @@
 #ifndef CAIRN_CHUNKSERVER_STORE_STORE_H
 #define CAIRN_CHUNKSERVER_STORE_STORE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -83,8 +84,9 @@ void store_abandon(struct store *s);
 /* NON-BLOCKING. -ERR_TARGET_FAILED once failed, otherwise 0. `why` gets the first failure. */
 int store_failed(struct store *s, struct err_text *why);
 
-/* Highest position of the metadata service's log seen (hazard D4): the daemon refuses one that is
- * behind. store_see_position makes a higher one durable before it returns; a lower one is ignored.
+/* Highest term and highest index of the metadata service's log seen (hazard D4): the daemon refuses
+ * one that is behind. store_see_position makes a higher one durable before it returns; a lower one
+ * is ignored. What is committed stays, so an index below one of an earlier term is of another log.
  * One fdatasync: call it when the term changes and on shard table changes, not per heartbeat. */
 struct store_position {
     uint64_t term, index;
@@ -169,8 +171,16 @@ int store_set_version(struct store *s, const struct chunk_id *id, struct chunk_v
  * a suspect or with its old version; the inventory check finds it. */
 int store_delete(struct store *s, const struct chunk_id *id, bool quarantine);
 
-/* Removes files that entered trash/ before `before_s` (CLOCK_REALTIME seconds), at most 1000 a
- * call; `ret_count` says how many. */
+/* Moves up to `count_max` chunks of a shard that has left this target into trash/, until `stop`
+ * becomes true: then no more is touched than the one under way. What cannot be removed is passed
+ * by, and the first such error returned; `ret_count` is written in any case. Not durable by itself,
+ * and not flushed for: after a power cut chunks may be back, to be removed again. */
+int store_remove_some(struct store *s, uint8_t copies, uint32_t shard, uint32_t count_max,
+                      const atomic_bool *stop, uint32_t *ret_count);
+
+/* Removes files that entered trash/ before `before_s` (CLOCK_REALTIME seconds), at most
+ * STORE_PURGE_MAX a call; `ret_count` says how many. */
+enum { STORE_PURGE_MAX = 1000 };
 int store_trash_purge(struct store *s, uint64_t before_s, uint32_t *ret_count);
 
 /* ---- durability ---- */
@@ -221,6 +231,22 @@ int store_list(struct store *s, uint8_t copies, uint32_t shard, struct store_cur
 /* The same for all shards. */
 int store_list_all(struct store *s, struct store_cursor *cursor, struct store_entry *ret_entries,
                    uint32_t capacity, uint32_t *ret_count);
+
+/* NON-BLOCKING. How many chunks of a shard are here and the sum of their lengths, changes under way
+ * included; kept in memory, so it costs no look at the disk. */
+struct store_size {
+    uint64_t chunks, bytes;
+};
+struct store_size store_shard_size(struct store *s, uint8_t copies, uint32_t shard);
+
+/* NON-BLOCKING. Goes on to the next shard of which something is here, in the order of copies and
+ * number; false at the end. Begin with a zeroed one. */
+struct store_shard {
+    uint8_t copies; /* 0 = before the first */
+    uint32_t shard;
+    struct store_size size;
+};
+bool store_next_shard(struct store *s, struct store_shard *at);
 
 /* All stored block CRCs up to the length: ret_crcs holds CHUNK_BLOCK_COUNT entries. A block whose
  * CRC is itself lost has 0xffffffff, which no peer's CRC matches but by a chance of 2^-32. */

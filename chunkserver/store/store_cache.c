@@ -66,7 +66,11 @@ static bool pinned(const struct chunk *c)
 static void settle(struct store *s, struct chunk *c)
 {
     list_remove(&c->node);
-    if (c->references == 0 && !pinned(c))
+    if (c->references > 0 || pinned(c))
+        return;
+    if (c->entry_known && !c->entry_present) /* the first to go: nobody will ask for it */
+        list_prepend(&s->cache.idle, &c->node);
+    else
         list_append(&s->cache.idle, &c->node);
 }
 
@@ -181,9 +185,13 @@ static struct store_entry entry_of(const struct chunk *c)
 
 static void note_entry(struct store *s, struct chunk *c, bool for_index)
 {
+    if (c->entry_known && c->entry_present)
+        sizes_take(s, &c->entry);
     c->entry_known = true;
     c->entry_present = c->state != CHUNK_ABSENT;
     c->entry = entry_of(c);
+    if (c->entry_present)
+        sizes_add(s, &c->entry);
     if (for_index && !c->index_pending) {
         c->index_pending = true;
         list_append(&s->cache.pending, &c->pending);
@@ -199,6 +207,13 @@ void chunk_publish(struct store *s, struct chunk *c, bool changed)
         c->write_count++;
     }
     note_entry(s, c, changed);
+    unlock_mutex(&s->cache.lock);
+}
+
+void chunk_publish_gone(struct store *s, struct chunk *c)
+{
+    lock_mutex(&s->cache.lock);
+    note_entry(s, c, true);
     unlock_mutex(&s->cache.lock);
 }
 
@@ -236,6 +251,8 @@ static int load(struct store *s, struct chunk *c)
     }
     struct store_entry now = entry_of(c);
     lock_mutex(&s->cache.lock);
+    c->entry = e; /* until here the index spoke for it */
+    c->entry_known = c->entry_present = true;
     note_entry(s, c,
                now.flags != e.flags || now.length != e.length ||
                    chunk_version_compare(&now.version, &e.version) != 0);

@@ -18,6 +18,8 @@ struct checker {
     void *context;
     struct store_report report;
     uint64_t file_count;
+    struct store_entry place; /* the shard that is being listed, and what was listed of it */
+    struct store_size listed;
 };
 
 __attribute__((format(printf, 3, 4))) static void fault(struct checker *k,
@@ -99,6 +101,26 @@ static void check_chunk(struct checker *k, const struct store_entry *e, uint8_t 
     (void)close(fd);
 }
 
+/* Called for each entry, in the order of the shards, and with NULL at the end. */
+static void check_size(struct checker *k, const struct store_entry *e)
+{
+    if (k->listed.chunks > 0 &&
+        (!e || e->copies != k->place.copies || e->shard != k->place.shard)) {
+        struct store_size known = store_shard_size(k->store, k->place.copies, k->place.shard);
+        if (known.chunks != k->listed.chunks || known.bytes != k->listed.bytes)
+            fault(k, NULL, "shard %u-%x: %llu chunks and %llu bytes are counted, not %llu and %llu",
+                  k->place.copies, k->place.shard, (unsigned long long)known.chunks,
+                  (unsigned long long)known.bytes, (unsigned long long)k->listed.chunks,
+                  (unsigned long long)k->listed.bytes);
+        k->listed = (struct store_size){0};
+    }
+    if (!e)
+        return;
+    k->place = *e;
+    k->listed.chunks++;
+    k->listed.bytes += e->length;
+}
+
 static int visit_file(void *context, const struct store_entry *found)
 {
     struct checker *k = context;
@@ -125,9 +147,12 @@ int store_check(struct store *s, bool blocks, store_check_fault *on_fault, void 
     int status;
     do {
         status = store_list_all(s, &cursor, batch, LIST_BATCH, &count);
-        for (uint32_t i = 0; status == 0 && i < count; i++)
+        for (uint32_t i = 0; status == 0 && i < count; i++) {
+            check_size(&k, &batch[i]);
             check_chunk(&k, &batch[i], data);
+        }
     } while (status == 0 && count > 0);
+    check_size(&k, NULL);
     free(batch);
     free(data);
     if (status == 0)

@@ -13,6 +13,8 @@
 #include "chunkserver/store/store_private.h"
 #include "common/base/banned.h"
 
+enum { REMOVE_BATCH = 64 };
+
 /* Opens a change to an existing chunk; on success the caller ends it with end_edit. */
 static int begin_edit(struct store *s, const struct chunk_id *id, struct chunk **ret_chunk,
                       struct store_fault *ret_fault)
@@ -272,7 +274,14 @@ static int remove_file(struct store *s, const struct chunk *c, bool quarantine)
     return 0;
 }
 
-int store_delete(struct store *s, const struct chunk_id *id, bool quarantine)
+static bool is_elsewhere(const struct chunk *c, const struct store_entry *place)
+{
+    return place && (c->header.copies != place->copies || c->header.shard != place->shard);
+}
+
+/* `place`: only if it is there; NULL = wherever it is. */
+static int delete_chunk(struct store *s, const struct chunk_id *id, const struct store_entry *place,
+                        bool quarantine)
 {
     struct chunk *c;
     CHECK_OBJ(s, STORE_MAGIC);
@@ -281,7 +290,8 @@ int store_delete(struct store *s, const struct chunk_id *id, bool quarantine)
         status = chunk_acquire(s, id, CHUNK_WRITE, &c);
     if (status != 0)
         return status;
-    status = c->state == CHUNK_ABSENT ? -ERR_LOST_CHUNK : intent_cover(s, c, false);
+    status = c->state == CHUNK_ABSENT || is_elsewhere(c, place) ? -ERR_LOST_CHUNK
+                                                                : intent_cover(s, c, false);
     if (status == 0)
         status = remove_file(s, c, quarantine);
     if (status != 0) {
@@ -290,6 +300,35 @@ int store_delete(struct store *s, const struct chunk_id *id, bool quarantine)
     }
     chunk_forget_file(c);
     c->state = CHUNK_ABSENT;
-    chunk_let_go(s, c, true);
+    if (place)
+        chunk_publish_gone(s, c);
+    chunk_let_go(s, c, !place);
     return 0;
+}
+
+int store_delete(struct store *s, const struct chunk_id *id, bool quarantine)
+{
+    return delete_chunk(s, id, NULL, quarantine);
+}
+
+int store_remove_some(struct store *s, uint8_t copies, uint32_t shard, uint32_t count_max,
+                      const atomic_bool *stop, uint32_t *ret_count)
+{
+    struct store_cursor cursor = {.started = false};
+    struct store_entry batch[REMOVE_BATCH];
+    uint32_t removed = 0, found = 1;
+    int first_error = 0, status = 0;
+    while (status == 0 && found > 0 && removed < count_max && !atomic_load(stop)) {
+        uint32_t wanted = count_max - removed < REMOVE_BATCH ? count_max - removed : REMOVE_BATCH;
+        status = store_list(s, copies, shard, &cursor, batch, wanted, &found);
+        for (uint32_t i = 0; status == 0 && i < found && !atomic_load(stop); i++) {
+            int error = delete_chunk(s, &batch[i].id, &batch[i], true);
+            removed += error == 0;
+            if (error != 0 && error != -ERR_LOST_CHUNK && first_error == 0)
+                first_error = error;
+            status = error == -ERR_TARGET_FAILED ? error : 0;
+        }
+    }
+    *ret_count = removed;
+    return status != 0 ? status : first_error;
 }

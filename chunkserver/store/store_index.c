@@ -351,6 +351,27 @@ int index_list(struct store *s, bool suspects, struct store_cursor *cursor, int6
     return 0;
 }
 
+int index_each(struct store *s, index_visit *visit)
+{
+    MDB_txn *txn;
+    MDB_cursor *at;
+    MDB_val key, value;
+    struct store_entry e;
+    if (mdb_txn_begin(s->index.env, NULL, MDB_RDONLY, &txn) != 0)
+        return -ERR_IO;
+    int error = mdb_cursor_open(txn, s->index.chunks, &at);
+    if (error != 0) {
+        mdb_txn_abort(txn);
+        return -ERR_IO;
+    }
+    while ((error = mdb_cursor_get(at, &key, &value, MDB_NEXT)) == 0)
+        if (unpack_record(&key, &value, &e))
+            visit(s, &e);
+    mdb_cursor_close(at);
+    mdb_txn_abort(txn);
+    return error == MDB_NOTFOUND ? 0 : -ERR_IO;
+}
+
 int index_count(struct store *s, uint64_t *ret_count)
 {
     MDB_txn *txn;

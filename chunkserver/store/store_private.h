@@ -120,6 +120,17 @@ struct store_index {
     uint64_t bytes_allocated;
 };
 
+/* What is there of each shard: the cache's word where it has one, else the index's. Changed under
+ * cache.lock, read without. */
+struct shard_size {
+    atomic_uint_fast64_t chunks, bytes;
+};
+
+struct store_sizes {
+    _Atomic(struct shard_size *) by_copies[STORE_COPIES_MAX + 1]; /* STORE_SHARD_MAX + 1 each */
+    atomic_uint end[STORE_COPIES_MAX + 1]; /* no shard from here on was ever seen */
+};
+
 struct atomic_counters {
 #define C(name, help) atomic_uint_fast64_t name;
     STORE_COUNTERS(C)
@@ -134,6 +145,7 @@ struct store {
     struct intent_log intents;
     struct store_index index;
     struct cache cache;
+    struct store_sizes sizes;
     pthread_mutex_t chores; /* checkpoint and emptying the cache: one at a time */
     atomic_uint_fast64_t now_ms;
     uint64_t checkpoint_ms;
@@ -184,6 +196,7 @@ int chunk_try_acquire(struct store *s, const struct chunk_id *id, struct chunk *
 /* Ends what acquire began. `changed`: something was written, perhaps without success. */
 void chunk_let_go(struct store *s, struct chunk *c, bool changed);
 void chunk_publish(struct store *s, struct chunk *c, bool changed); /* under the write lock */
+void chunk_publish_gone(struct store *s, struct chunk *c); /* deleted, without need of a flush */
 void chunk_unlock(struct chunk *c);
 void chunk_unref(struct store *s, struct chunk *c);
 bool cache_peek(struct store *s, const struct chunk_id *id, bool *ret_present,
@@ -223,6 +236,14 @@ int index_list(struct store *s, bool suspects, struct store_cursor *cursor, int6
                uint8_t only_copies, struct store_entry *ret_entries, uint32_t capacity,
                uint32_t *ret_count);
 int index_count(struct store *s, uint64_t *ret_count);
+/* Calls `visit` for each entry of the index, once at start. */
+typedef void index_visit(struct store *s, const struct store_entry *entry);
+int index_each(struct store *s, index_visit *visit);
+
+/* store_sizes.c: an entry comes or goes */
+void sizes_add(struct store *s, const struct store_entry *e);
+void sizes_take(struct store *s, const struct store_entry *e);
+void sizes_release(struct store *s);
 
 /* store_sync.c */
 int flush_all(struct store *s);

@@ -29,6 +29,7 @@ void fixture_setup(void)
     memset(&f, 0, sizeof f);
     f.loop = loop_create();
     f.cluster = cluster;
+    f.left_grace_ms = CHUNKSERVER_GRACE_ENDLESS;
     f.client = (struct rpc_identity){.role = ROLE_CLIENT};
     (void)snprintf(f.folder, sizeof f.folder, "/tmp/cairn-test-chunkserver-%d", (int)getpid());
     (void)nftw(f.folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
@@ -107,7 +108,8 @@ void server_start(unsigned i)
                                         .metaservers = {rpc_server_address(f.leader.server)},
                                         .metaserver_count = 1,
                                         .reserve_per_mille = 1,
-                                        .worker_count = 4};
+                                        .worker_count = 4,
+                                        .left_grace_ms = f.left_grace_ms};
     f.ended[i] = false;
     int status =
         chunkserver_create(f.loop, &config, on_end, (void *)(uintptr_t)i, &f.servers[i], &why);

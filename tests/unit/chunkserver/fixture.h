@@ -14,8 +14,8 @@ struct leader {
     struct rpc_server *server;
     struct rpc_identity identity;
     struct shard_table table;
-    uint64_t term;
-    uint32_t lease_ms; /* told in answers; 0: register again */
+    uint64_t term, index_ahead; /* of the table's version */
+    uint32_t lease_ms;          /* told in answers; 0: register again */
     unsigned targets_wanted, copies;
     bool mute; /* heartbeats are not answered */
     struct rpc_request *muted[256];
@@ -23,6 +23,7 @@ struct leader {
     uint64_t heard_ms[SERVERS_MAX + 1];
     struct msg_heartbeat last[SERVERS_MAX + 1];
     unsigned registrations, heartbeats, reports, goodbyes;
+    struct msg_shard_report synced; /* the last such report */
     uint64_t delete_batch;
     struct rec_chunk_ref deletes[DELETES_MAX];
     uint32_t delete_count;
@@ -33,6 +34,7 @@ struct fixture {
     struct loop *loop;
     char folder[64];
     struct uuid cluster;
+    uint32_t left_grace_ms; /* of servers that are started; endless */
     struct leader leader;
     struct chunkserver *servers[SERVERS_MAX];
     enum chunkserver_end ends[SERVERS_MAX];

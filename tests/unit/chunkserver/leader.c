@@ -45,7 +45,7 @@ static void on_heartbeat(struct leader *l, struct rpc_request *q)
     struct msg_heartbeat m;
     struct msg_heartbeat_r r = {.lease_ms = l->lease_ms,
                                 .term = l->term,
-                                .index = l->table.version,
+                                .index = l->table.version + l->index_ahead,
                                 .table_version = l->table.version};
     CHECK(decode_heartbeat(q->body, q->version, &m) == 0);
     l->heartbeats++;
@@ -73,6 +73,8 @@ static void on_report(struct leader *l, struct rpc_request *q)
     struct msg_done_r r = {0};
     CHECK(decode_shard_report(q->body, q->version, &m) == 0);
     l->reports++;
+    if (m.kind == REPORT_SYNCED)
+        l->synced = m;
     (void)shard_table_report(&l->table, l->table.version + 1, &m);
     REPLY(q, done_r, &r);
 }

@@ -14,6 +14,7 @@ int main(int argc, char **argv)
         {"chunkserver/life", NULL, NULL, fixture_setup, fixture_teardown, life_tests},
         {"chunkserver/daemon", NULL, NULL, fixture_setup, fixture_teardown, daemon_tests},
         {"chunkserver/cluster", NULL, NULL, fixture_setup, fixture_teardown, cluster_tests},
+        {"chunkserver/left", NULL, NULL, fixture_setup, fixture_teardown, left_tests},
         {"chunkserver/load", NULL, NULL, fixture_setup, fixture_teardown, load_tests},
         CU_SUITE_INFO_NULL};
     (void)signal(SIGPIPE, SIG_IGN);

@@ -5,6 +5,6 @@
 #include "tests/unit/chunkserver/fixture.h"
 
 extern CU_TestInfo view_tests[], option_tests[], life_tests[], daemon_tests[], cluster_tests[],
-    load_tests[];
+    load_tests[], left_tests[];
 
 #endif
