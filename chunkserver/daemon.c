@@ -275,6 +275,7 @@ static void on_opened(void *arg, int status, const struct err_text *why)
             unit_down(u, status, text.text);
         unit_close_soon(u);
     }
+    unlabelled_decide(d);
     settle(d);
 }
 
