@@ -143,15 +143,15 @@ static int start_kind(const struct dev_cluster *c, enum dev_kind kind, unsigned 
     return EXIT_GOOD;
 }
 
-static void print_line(const char *what, const char *letter, unsigned count, unsigned ports,
-                       unsigned port, const char *more, uint64_t took_ms)
+static void print_line(const char *what, const char *letter, const struct dev_seat *seats,
+                       unsigned count, unsigned ports, const char *more, uint64_t took_ms)
 {
     char names[256] = "", took[TEXT_SIZE];
-    for (unsigned i = 1, at = 0; i <= count && at < sizeof names - 8; i++)
-        at += (unsigned)snprintf(names + at, sizeof names - at, "%s%s%u", i > 1 ? " " : "", letter,
-                                 i);
-    (void)printf(" \xe2\x9c\x93 %-9s %-22s 127.0.0.1:%u-%u   %s   %s\n", what, names, port,
-                 port + ports - 1, more, text_duration(took_ms, took));
+    for (unsigned i = 0, at = 0; i < count && at < sizeof names - 16; i++)
+        at += (unsigned)snprintf(names + at, sizeof names - at, "%s%s%u", i ? " " : "", letter,
+                                 seats[i].number);
+    (void)printf(" \xe2\x9c\x93 %-9s %-22s 127.0.0.1:%u-%u   %s   %s\n", what, names, seats[0].port,
+                 seats[count - 1].port + ports - 1, more, text_duration(took_ms, took));
 }
 
 static int start_servers(const struct dev_cluster *c, struct cluster_state *ret_state)
@@ -167,8 +167,7 @@ static int start_servers(const struct dev_cluster *c, struct cluster_state *ret_
                              c->meta_count, LEADER_LIMIT_MS / 1000, c->folder);
     (void)snprintf(leader, sizeof leader, "leader m%u (term %llu)", ret_state->leader,
                    (unsigned long long)ret_state->term);
-    print_line("metadata", "m", c->meta_count, c->meta_count, c->meta_port, leader,
-               now_ms() - begun);
+    print_line("metadata", "m", c->metas, c->meta_count, 1, leader, now_ms() - begun);
     begun = now_ms();
     code = start_kind(c, DEV_CHUNK, c->chunk_count);
     if (code != EXIT_GOOD)
@@ -183,7 +182,7 @@ static int start_servers(const struct dev_cluster *c, struct cluster_state *ret_
     if (c->target_count > 1)
         (void)snprintf(leader, sizeof leader, "%u copies of everything, %u targets each", c->copies,
                        c->target_count);
-    print_line("chunk", "c", c->chunk_count, targets, c->chunk_port, leader, now_ms() - begun);
+    print_line("chunk", "c", c->chunks, c->chunk_count, c->target_count, leader, now_ms() - begun);
     return EXIT_GOOD;
 }
 
@@ -241,9 +240,8 @@ int command_dev_down(const struct arguments *a)
         return code;
     if (c.mount[0])
         worst = stop_one(&c, (struct dev_daemon){DEV_MOUNT, 1});
-    for (unsigned i = 1; i <= c.chunk_count; i++)
-        worst =
-            (code = stop_one(&c, (struct dev_daemon){DEV_CHUNK, i})) != EXIT_GOOD ? code : worst;
+    for (unsigned i = 0; i < c.chunk_count; i++)
+        worst = (code = stop_one(&c, dev_daemon_at(&c, DEV_CHUNK, i))) != EXIT_GOOD ? code : worst;
     for (unsigned i = 0; i < c.meta_count; i++)
         worst = (code = stop_one(&c, dev_daemon_at(&c, DEV_META, i))) != EXIT_GOOD ? code : worst;
     if (worst == EXIT_GOOD)

@@ -1,15 +1,16 @@
-/* cairn status, health, server ls. */
+/* cairn status, health, server ls, target ls. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "tools/admin.h"
 #include "tools/commands.h"
-#include "tools/connect.h"
 #include "tools/health.h"
+#include "tools/job_text.h"
 #include "tools/json.h"
 #include "tools/member.h"
-#include "tools/text.h"
+#include "tools/server_text.h"
 
 static json_t *metas_json(const struct msg_status_r *s)
 {
@@ -21,34 +22,6 @@ static json_t *metas_json(const struct msg_status_r *s)
             list, json_pack("{s:o s:i s:b s:o s:o}", "address", json_of_slice(m.address), "id",
                             (int)m.node, "up", m.up, "match_index", json_of_number(m.match_index),
                             "space", json_of_space(m.space_level, m.space_free, m.space_place)));
-    return list;
-}
-
-static json_t *targets_json(const struct msg_status_r *s)
-{
-    json_t *list = json_array();
-    struct slice cursor = s->targets.raw;
-    struct rec_target_status t;
-    while (rec_target_status_next(&cursor, &t)) {
-        json_t *row = json_object();
-        json_object_set_new(row, "id", json_of_slice(t.name));
-        json_object_set_new(row, "address", json_of_slice(t.address));
-        json_object_set_new(row, "state", json_string(target_state_name(t.state)));
-        json_object_set_new(row, "slots", json_of_number(t.slots));
-        json_object_set_new(row, "slots_in_sync", json_of_number(t.slots_in_sync));
-        json_object_set_new(row, "bytes_total", json_of_number(t.bytes_total));
-        json_object_set_new(row, "bytes_used", json_of_number(t.bytes_used));
-        json_object_set_new(row, "chunks", json_of_number(t.chunk_count));
-        json_object_set_new(row, "read_bytes", json_of_number(t.read_bytes));
-        json_object_set_new(row, "write_bytes", json_of_number(t.write_bytes));
-        json_object_set_new(row, "resync_bytes", json_of_number(t.resync_bytes));
-        json_object_set_new(row, "resync_chunks", json_of_number(t.resync_chunks));
-        json_object_set_new(row, "crc_errors", json_of_number(t.crc_errors));
-        json_object_set_new(row, "blocks_repaired", json_of_number(t.blocks_repaired));
-        json_object_set_new(row, "heard_ms",
-                            t.heard_ms == UINT32_MAX ? json_null() : json_of_number(t.heard_ms));
-        json_array_append_new(list, row);
-    }
     return list;
 }
 
@@ -79,7 +52,7 @@ static json_t *status_json(const struct msg_status_r *s, const struct health_rep
                                json_of_number(r->blocks_repaired));
     return json_pack("{s:i s:s s:s s:o s:o s:o s:o s:o s:o s:o s:i}", "version", 1, "cluster", uuid,
                      "health", health_name(r->health), "hints", hints, "meta", meta, "metaservers",
-                     metas_json(s), "copies", copies, "repair", repair, "servers", targets_json(s),
+                     metas_json(s), "copies", copies, "repair", repair, "servers", servers_json(s),
                      "deletes_pending", json_of_number(s->deletes_pending), "clients",
                      (int)s->session_count);
 }
@@ -126,50 +99,9 @@ static void print_status(const struct msg_status_r *s, const struct health_repor
                  text_count(r->crc_errors, c), text_count(r->blocks_repaired, d));
     (void)printf("clients  %u   deletes pending %llu\n", s->session_count,
                  (unsigned long long)s->deletes_pending);
-    for (unsigned i = 0; i < r->line_count; i++)
-        (void)printf("%s     %s\n", i == 0 ? "note" : "    ", r->lines[i]);
 }
 
-static void print_servers(const struct msg_status_r *s)
-{
-    static const char *const head[] = {"ID",         "ADDRESS",  "STATE", "SLOTS", "IN-SYNC",
-                                       "USED/SIZE",  "CHUNKS",   "READ",  "WRITE", "RESYNC",
-                                       "CRC-ERRORS", "REPAIRED", "HEARD"};
-    enum { COLUMNS = sizeof head / sizeof head[0] };
-    struct text_table table;
-    struct slice cursor = s->targets.raw;
-    struct rec_target_status t;
-    text_table_init(&table, COLUMNS);
-    text_table_row(&table, head);
-    while (rec_target_status_next(&cursor, &t)) {
-        char cell[COLUMNS][2 * TEXT_SIZE + 2], a[TEXT_SIZE], b[TEXT_SIZE];
-        const char *row[COLUMNS];
-        (void)snprintf(cell[0], sizeof cell[0], "%.*s", (int)t.name.size,
-                       (const char *)t.name.data);
-        (void)snprintf(cell[1], sizeof cell[1], "%.*s", (int)t.address.size,
-                       (const char *)t.address.data);
-        (void)snprintf(cell[2], sizeof cell[2], "%s", target_state_name(t.state));
-        (void)snprintf(cell[3], sizeof cell[3], "%u", t.slots);
-        (void)snprintf(cell[4], sizeof cell[4], "%u", t.slots_in_sync);
-        (void)snprintf(cell[5], sizeof cell[5], "%s/%s", text_bytes(t.bytes_used, a),
-                       text_bytes(t.bytes_total, b));
-        (void)snprintf(cell[6], sizeof cell[6], "%s", text_count(t.chunk_count, a));
-        (void)snprintf(cell[7], sizeof cell[7], "%s", text_bytes(t.read_bytes, a));
-        (void)snprintf(cell[8], sizeof cell[8], "%s", text_bytes(t.write_bytes, a));
-        (void)snprintf(cell[9], sizeof cell[9], "%s", text_bytes(t.resync_bytes, a));
-        (void)snprintf(cell[10], sizeof cell[10], "%s", text_count(t.crc_errors, a));
-        (void)snprintf(cell[11], sizeof cell[11], "%s", text_count(t.blocks_repaired, a));
-        (void)snprintf(cell[12], sizeof cell[12], "%s",
-                       t.heard_ms == UINT32_MAX ? "never" : text_duration(t.heard_ms, a));
-        for (unsigned i = 0; i < COLUMNS; i++)
-            row[i] = cell[i];
-        text_table_row(&table, row);
-    }
-    text_table_print(&table);
-    text_table_release(&table);
-}
-
-enum what { WHAT_STATUS, WHAT_SERVERS, WHAT_HEALTH };
+enum what { WHAT_STATUS, WHAT_SERVERS, WHAT_TARGETS, WHAT_HEALTH };
 
 /* The leader's status says nothing of the checkpoints of others; those that do not answer are in it
  * already. */
@@ -187,34 +119,74 @@ static void judge_members(const char *cluster, uint32_t leader, struct health_re
     members_release(&all);
 }
 
+/* The answers that all of it is made of. */
+struct state {
+    struct bytes status_bytes, job_bytes;
+    struct msg_status_r status;
+    struct msg_job_list_r jobs; /* none when they cannot be had */
+    struct health_report report;
+};
+
+static void fetch_jobs(struct blocking_client *client, struct state *s)
+{
+    struct err_text why = {""};
+    if (admin_jobs(client, &s->job_bytes, &s->jobs, &why) != 0)
+        s->jobs = (struct msg_job_list_r){.jobs = {.count = 0}};
+}
+
+static void show_state(const struct state *s, enum what what, bool json)
+{
+    const struct health_report *r = &s->report;
+    if (json) {
+        json_t *all = status_json(&s->status, r);
+        json_object_set_new(all, "jobs", jobs_json(&s->status, &s->jobs));
+        json_print(all);
+    } else if (what == WHAT_STATUS) {
+        print_status(&s->status, r);
+        jobs_print_running(&s->status, &s->jobs);
+        for (unsigned i = 0; i < r->line_count; i++)
+            (void)printf("%s     %s\n", i == 0 ? "note" : "    ", r->lines[i]);
+    } else {
+        (void)printf("%s\n", health_name(r->health));
+        for (unsigned i = 0; i < r->line_count; i++)
+            (void)printf("%s\n", r->lines[i]);
+    }
+}
+
+static void show_servers(const struct msg_status_r *s, enum what what, bool json)
+{
+    if (json)
+        json_print(what == WHAT_SERVERS ? servers_json(s) : targets_json(s));
+    else if (what == WHAT_SERVERS)
+        servers_print(s);
+    else
+        targets_print(s);
+}
+
 static int show_once(struct blocking_client *client, const char *cluster, enum what what, bool json)
 {
-    struct bytes bytes = {0};
-    struct msg_status_r s;
-    struct health_report *r = malloc(sizeof *r);
+    struct state *s = calloc(1, sizeof *s);
     struct err_text why = {""};
-    int code = EXIT_GOOD, status = r ? status_fetch(client, &bytes, &s, &why) : -ERR_NO_MEMORY;
+    int code = EXIT_GOOD;
+    int status = s ? status_fetch(client, &s->status_bytes, &s->status, &why) : -ERR_NO_MEMORY;
     if (status != 0) {
         code = complain(status, "no status from %s (%s)", cluster, why.text);
+    } else if (what == WHAT_SERVERS || what == WHAT_TARGETS) {
+        show_servers(&s->status, what, json);
     } else {
-        health_judge(&s, r);
-        if (what != WHAT_SERVERS)
-            judge_members(cluster, s.leader, r);
-        if (what == WHAT_SERVERS)
-            json ? json_print(targets_json(&s)) : print_servers(&s);
-        else if (json)
-            json_print(status_json(&s, r));
-        else if (what == WHAT_STATUS)
-            print_status(&s, r);
-        else
-            (void)printf("%s\n", health_name(r->health));
-        for (unsigned i = 0; what == WHAT_HEALTH && !json && i < r->line_count; i++)
-            (void)printf("%s\n", r->lines[i]);
+        fetch_jobs(client, s);
+        health_judge(&s->status, &s->report);
+        health_judge_jobs(&s->status, &s->jobs, &s->report);
+        judge_members(cluster, s->status.leader, &s->report);
+        show_state(s, what, json);
         if (what == WHAT_HEALTH)
-            code = (int)r->health;
+            code = (int)s->report.health;
     }
-    bytes_release(&bytes);
-    free(r);
+    if (s) {
+        bytes_release(&s->status_bytes);
+        bytes_release(&s->job_bytes);
+    }
+    free(s);
     return code;
 }
 
@@ -260,4 +232,9 @@ int command_health(const struct arguments *a)
 int command_server_ls(const struct arguments *a)
 {
     return show(a, WHAT_SERVERS);
+}
+
+int command_target_ls(const struct arguments *a)
+{
+    return show(a, WHAT_TARGETS);
 }

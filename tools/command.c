@@ -163,7 +163,7 @@ int option_json(const struct arguments *a, bool *ret_json, struct err_text *why)
 static void print_commands(const struct command *commands)
 {
     for (const struct command *c = commands; c->name; c++)
-        printf("  %-10s %s\n", c->name, c->summary);
+        printf("  %-13s %s\n", c->name, c->summary);
 }
 
 void command_help(const struct command *c, const char *prefix)

@@ -20,6 +20,7 @@ enum exit_code {
     EXIT_PARTIAL = 6,
     EXIT_REFUSED = 7,
     EXIT_MISMATCH = 8,
+    EXIT_CANCELLED = 9,
     EXIT_NOTHING = 10,
 };
 

@@ -31,17 +31,29 @@ int cluster_of(const struct arguments *a, const char *path, char ret_cluster[CLU
                          "host:port,host:port, or set CAIRN_CLUSTER, or stand inside a mount");
 }
 
-int connect_to(const char *cluster, bool files, struct blocking_client **ret_client)
+static int start_client(const struct client_options *options, struct blocking_client **ret_client)
 {
-    struct client_options options = {.cluster = cluster, .no_session = !files, .no_cache = true};
     char why[BLOCKING_WHY_SIZE] = "";
-    int status = blocking_start(&options, ret_client, why);
+    int status = blocking_start(options, ret_client, why);
     if (status == 0)
         return EXIT_GOOD;
     return complain_text((enum exit_code)exit_of(status),
                          "cannot reach the cluster %s: %s\n  %s\n"
                          "  try: cairn dev status --dir FOLDER, cairn dev start --dir FOLDER all",
-                         cluster, err_text(status), why);
+                         options->cluster, err_text(status), why);
+}
+
+int connect_to(const char *cluster, bool files, struct blocking_client **ret_client)
+{
+    struct client_options options = {.cluster = cluster, .no_session = !files, .no_cache = true};
+    return start_client(&options, ret_client);
+}
+
+int connect_admin(const char *cluster, struct blocking_client **ret_client)
+{
+    struct client_options options = {
+        .cluster = cluster, .no_session = true, .no_cache = true, .deadline_ms = ADMIN_DEADLINE_MS};
+    return start_client(&options, ret_client);
 }
 
 int status_fetch(struct blocking_client *b, struct bytes *bytes, struct msg_status_r *ret_status,

@@ -6,7 +6,7 @@
 #include "common/wire/codec.h"
 #include "tools/command.h"
 
-enum { CLUSTER_TEXT_MAX = 4200 };
+enum { CLUSTER_TEXT_MAX = 4200, ADMIN_DEADLINE_MS = 10000 };
 
 /* From --cluster, CAIRN_CLUSTER, the mount that `path` (may be NULL) or the working directory lies
  * in. Prints what to do and returns an exit code when there is none. */
@@ -16,6 +16,9 @@ int cluster_of_path(const char *path, char ret_cluster[CLUSTER_TEXT_MAX]);
 
 /* Connects within 10 s, or says why not. `files`: with a session, to work on files. */
 int connect_to(const char *cluster, bool files, struct blocking_client **ret_client);
+
+/* The same for requests of an operator: a silent cluster is noticed after ADMIN_DEADLINE_MS. */
+int connect_admin(const char *cluster, struct blocking_client **ret_client);
 
 /* The leader's status; `bytes` holds what the lists point into until bytes_release. */
 int status_fetch(struct blocking_client *b, struct bytes *bytes, struct msg_status_r *ret_status,

@@ -23,6 +23,8 @@
     X(cluster, targets, NUMBER, "1", 1, DEV_TARGETS_MAX, "targets of each chunkserver") \
     X(cluster, metas, TEXT, "", 0, 0, "their numbers and ports")                        \
     X(cluster, meta_last, NUMBER, "0", 0, 1000, "highest number")                       \
+    X(cluster, chunks, TEXT, "", 0, 0, "their numbers and ports")                       \
+    X(cluster, chunk_last, NUMBER, "0", 0, 1000000, "highest number")                   \
     X(cluster, meta_port, NUMBER, "7001", 1, 65000, "port of m1")                       \
     X(cluster, chunk_port, NUMBER, "7101", 1, 65000, "port of c1")                      \
     X(cluster, mount, TEXT, "", 0, 0, "mount point")
@@ -64,47 +66,60 @@ static void path_in(const struct dev_cluster *c, char ret_path[DEV_PATH_MAX + 64
 
 /* ---- cluster.ini ---- */
 
+static void list_seats(const struct dev_seat *seats, unsigned count,
+                       char ret_text[DEV_CHUNK_MAX * 16])
+{
+    ret_text[0] = '\0';
+    for (unsigned i = 0, at = 0; i < count; i++)
+        at += (unsigned)snprintf(ret_text + at, DEV_CHUNK_MAX * 16 - at, "%s%u:%u", i ? " " : "",
+                                 seats[i].number, seats[i].port);
+}
+
 static int save(const struct dev_cluster *c, struct err_text *why)
 {
-    char path[DEV_PATH_MAX + 64], text[DEV_PATH_MAX + 1024], uuid[UUID_TEXT_SIZE];
-    char metas[DEV_META_MAX * 16] = "";
-    for (unsigned i = 0, at = 0; i < c->meta_count; i++)
-        at += (unsigned)snprintf(metas + at, sizeof metas - at, "%s%u:%u", i ? " " : "",
-                                 c->metas[i].number, c->metas[i].port);
+    char path[DEV_PATH_MAX + 64], text[DEV_PATH_MAX + 1024 + 2 * DEV_CHUNK_MAX * 16];
+    char uuid[UUID_TEXT_SIZE], metas[DEV_CHUNK_MAX * 16], chunks[DEV_CHUNK_MAX * 16];
+    list_seats(c->metas, c->meta_count, metas);
+    list_seats(c->chunks, c->chunk_count, chunks);
     uuid_format(&c->uuid, uuid);
     (void)snprintf(
         text, sizeof text,
         "; made by `cairn dev up`\n[cluster]\nuuid = %s\ncopies = %u\nmeta = %u\n"
-        "metas = %s\nmeta_last = %u\nchunk = %u\ntargets = %u\nmeta_port = %u\nchunk_port = %u\n"
+        "metas = %s\nmeta_last = %u\nchunk = %u\ntargets = %u\nchunks = %s\nchunk_last = "
+        "%u\nmeta_port = %u\nchunk_port = %u\n"
         "mount = %s\n",
         uuid, c->copies, c->meta_count, metas, c->meta_last, c->chunk_count, c->target_count,
-        c->meta_port, c->chunk_port, c->mount);
+        chunks, c->chunk_last, c->meta_port, c->chunk_port, c->mount);
     path_in(c, path, "cluster.ini", "");
     return write_text(path, text, why);
 }
 
-/* Folders of earlier versions have no list: numbers and ports followed each other. */
-static void number_metas(struct dev_cluster *c)
+/* Folders of earlier versions have no lists: numbers and ports followed each other. */
+static void number_daemons(struct dev_cluster *c)
 {
-    for (unsigned i = 0; i < c->meta_count; i++) {
-        c->metas[i].number = i + 1;
-        c->metas[i].port = c->meta_port + i;
-    }
+    for (unsigned i = 0; i < c->meta_count; i++)
+        c->metas[i] = (struct dev_seat){i + 1, c->meta_port + i};
+    for (unsigned i = 0; i < c->chunk_count; i++)
+        c->chunks[i] = (struct dev_seat){i + 1, c->chunk_port + i * c->target_count};
     c->meta_last = c->meta_count;
+    c->chunk_last = c->chunk_count;
 }
 
-static bool parse_metas(struct dev_cluster *c, const char *text)
+/* An empty text leaves them as they are. */
+static bool parse_seats(struct dev_seat *seats, unsigned count, const char *text)
 {
-    for (unsigned i = 0; i < c->meta_count; i++) {
+    for (unsigned i = 0; *text && i < count; i++) {
         char *end;
-        c->metas[i].number = (unsigned)strtoul(text, &end, 10);
-        if (end == text || *end != ':' || c->metas[i].number == 0)
+        seats[i].number = (unsigned)strtoul(text, &end, 10);
+        if (end == text || *end != ':' || seats[i].number == 0)
             return false;
         text = end + 1;
-        c->metas[i].port = (unsigned)strtoul(text, &end, 10);
-        if (end == text || c->metas[i].port == 0 || c->metas[i].port > 65535)
+        seats[i].port = (unsigned)strtoul(text, &end, 10);
+        if (end == text || seats[i].port == 0 || seats[i].port > 65535)
             return false;
         text = end + strspn(end, " ");
+        if (*text == '\0' && i + 1 < count)
+            return false;
     }
     return *text == '\0';
 }
@@ -141,11 +156,14 @@ int dev_cluster_load(const char *folder, struct dev_cluster *ret_cluster, struct
         c.meta_port = (unsigned)values.meta_port;
         c.chunk_port = (unsigned)values.chunk_port;
         (void)snprintf(c.mount, sizeof c.mount, "%s", values.mount);
-        number_metas(&c);
-        if (values.metas[0] && !parse_metas(&c, values.metas))
-            status = err_set(ERR_CONFIG, why, "%.180s: metas is malformed", path);
+        number_daemons(&c);
+        if (!parse_seats(c.metas, c.meta_count, values.metas) ||
+            !parse_seats(c.chunks, c.chunk_count, values.chunks))
+            status = err_set(ERR_CONFIG, why, "%.180s: metas or chunks is malformed", path);
         if (values.meta_last > c.meta_last)
             c.meta_last = (unsigned)values.meta_last;
+        if (values.chunk_last > c.chunk_last)
+            c.chunk_last = (unsigned)values.chunk_last;
     }
     if (status == 0)
         *ret_cluster = c;
@@ -239,16 +257,16 @@ static void list_targets(const struct dev_cluster *c, const char *path, char *re
         at += (size_t)snprintf(ret_text + at, size - at, "%u = %s/data%u\n", i, path, i);
 }
 
-static int write_chunkserver(const struct dev_cluster *c, unsigned number, struct err_text *why)
+static int write_chunkserver(const struct dev_cluster *c, unsigned index, struct err_text *why)
 {
     enum { LIST_SIZE = DEV_TARGETS_MAX * (DEV_PATH_MAX + 64) };
-    struct dev_daemon d = {DEV_CHUNK, number};
+    unsigned number = c->chunks[index].number;
     char folder[DEV_NAME_MAX], path[DEV_PATH_MAX + 64], metas[DEV_META_MAX * 32];
     char uuid[UUID_TEXT_SIZE];
     char *targets = malloc(LIST_SIZE), *text = malloc(LIST_SIZE + 1024);
     list_metas(c, false, ",", metas);
     uuid_format(&c->uuid, uuid);
-    dev_daemon_name(d, folder);
+    dev_daemon_name((struct dev_daemon){DEV_CHUNK, number}, folder);
     path_in(c, path, folder, "");
     int status = targets && text ? make_folder(path, why) : -ERR_NO_MEMORY;
     if (status == 0) {
@@ -259,7 +277,7 @@ static int write_chunkserver(const struct dev_cluster *c, unsigned number, struc
             "cluster = %s\n; every dev chunkserver counts as a host of its own\nhost = c%u\n"
             "%s[net]\nlisten = 127.0.0.1:%u\nmetaservers = %s\n"
             "[store]\nreserve_per_mille = 10\n",
-            number, uuid, number, targets, dev_daemon_port(c, d), metas);
+            number, uuid, number, targets, c->chunks[index].port, metas);
         path_in(c, path, folder, "chunkserver.conf");
         status = write_text(path, text, why);
     }
@@ -282,6 +300,8 @@ int dev_cluster_make(const char *folder, const struct dev_cluster *wanted,
 {
     struct dev_cluster c = *wanted;
     char path[DEV_PATH_MAX + 64];
+    if (c.target_count == 0)
+        c.target_count = 1;
     if (c.copies > c.chunk_count)
         return err_set(ERR_CONFIG, why, "%u copies need at least %u chunkservers, not %u", c.copies,
                        c.copies, c.chunk_count);
@@ -296,10 +316,10 @@ int dev_cluster_make(const char *folder, const struct dev_cluster *wanted,
     if (c.meta_port == 0 || c.chunk_port == 0)
         return err_set(ERR_ADDRESS_IN_USE, why,
                        "no free ports between 7001 and 32000 on 127.0.0.1");
-    number_metas(&c);
+    number_daemons(&c);
     for (unsigned i = 0; status == 0 && i < c.meta_count; i++)
         status = write_metaserver(&c, i, false, why);
-    for (unsigned i = 1; status == 0 && i <= c.chunk_count; i++)
+    for (unsigned i = 0; status == 0 && i < c.chunk_count; i++)
         status = write_chunkserver(&c, i, why);
     path_in(&c, path, "mount", "");
     if (status == 0)
@@ -392,4 +412,36 @@ int dev_cluster_remove_meta(struct dev_cluster *c, unsigned number, struct err_t
             c->metas[kept++] = c->metas[i];
     c->meta_count = kept;
     return write_lists(c, why);
+}
+
+/* ---- a chunkserver more or less ---- */
+
+int dev_cluster_add_chunk(struct dev_cluster *c, struct dev_daemon *ret_daemon,
+                          struct err_text *why)
+{
+    if (c->chunk_count == DEV_CHUNK_MAX)
+        return err_set(ERR_LIMIT, why, "there are %u chunkservers; here are at most %d",
+                       c->chunk_count, DEV_CHUNK_MAX);
+    unsigned number = c->chunk_last + 1;
+    unsigned port = free_ports(c->chunk_port + (number - 1) * c->target_count, c->target_count);
+    if (port == 0)
+        return err_set(ERR_ADDRESS_IN_USE, why, "no free port on 127.0.0.1");
+    c->chunks[c->chunk_count++] = (struct dev_seat){number, port};
+    c->chunk_last = number;
+    int status = write_chunkserver(c, c->chunk_count - 1, why);
+    if (status == 0)
+        status = save(c, why);
+    if (status == 0)
+        *ret_daemon = dev_daemon_at(c, DEV_CHUNK, c->chunk_count - 1);
+    return status;
+}
+
+int dev_cluster_remove_chunk(struct dev_cluster *c, unsigned number, struct err_text *why)
+{
+    unsigned kept = 0;
+    for (unsigned i = 0; i < c->chunk_count; i++)
+        if (c->chunks[i].number != number)
+            c->chunks[kept++] = c->chunks[i];
+    c->chunk_count = kept;
+    return save(c, why);
 }

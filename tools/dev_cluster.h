@@ -2,9 +2,9 @@
  *
  *   DIR/cluster.ini        what was asked for at the first `cairn dev up`
  *   DIR/metaservers        host:port per line: what --cluster DIR reads
- *   DIR/m1/ DIR/c1/ ...    one folder per daemon: its configuration, `log`, `pid`, `data/`; with
- * several targets in a chunkserver `data1/`, `data2/` ... DIR/mount/             `log` and `pid` of
- * the mount
+ *   DIR/m1/ DIR/c1/ ...    one folder per daemon: its configuration, `log`, `pid`, `data/`
+ *   DIR/c1/data1/ ...      in place of data/ when a chunkserver has several targets
+ *   DIR/mount/             `log` and `pid` of the mount
  *
  * One thread. Every function that can fail returns a negated err and says why. */
 #ifndef CAIRN_TOOLS_DEV_CLUSTER_H
@@ -27,17 +27,19 @@ enum {
 
 enum dev_kind { DEV_META, DEV_CHUNK, DEV_MOUNT };
 
+struct dev_seat {
+    unsigned number, port; /* numbers are never used again */
+};
+
 struct dev_cluster {
     char folder[DEV_PATH_MAX]; /* absolute */
     char mount[DEV_PATH_MAX];  /* "" when it is not mounted by us */
     struct uuid uuid;
     unsigned meta_count, chunk_count, copies;
-    unsigned target_count;          /* of each chunkserver */
+    unsigned target_count;          /* of each chunkserver; 0 is taken for 1 */
     unsigned meta_port, chunk_port; /* of the first one; the others follow */
-    struct {
-        unsigned number, port;
-    } metas[DEV_META_MAX]; /* meta_count of them; numbers are never used again */
-    unsigned meta_last;    /* the highest number so far */
+    struct dev_seat metas[DEV_META_MAX], chunks[DEV_CHUNK_MAX];
+    unsigned meta_last, chunk_last; /* the highest numbers so far */
 };
 
 /* One daemon of it. number counts from 1; the mount is number 1. */
@@ -57,6 +59,10 @@ int dev_cluster_add_meta(struct dev_cluster *c, struct dev_daemon *ret_daemon,
                          struct err_text *why);
 /* Forgets one; its folder stays. */
 int dev_cluster_remove_meta(struct dev_cluster *c, unsigned number, struct err_text *why);
+/* The same for a chunkserver. */
+int dev_cluster_add_chunk(struct dev_cluster *c, struct dev_daemon *ret_daemon,
+                          struct err_text *why);
+int dev_cluster_remove_chunk(struct dev_cluster *c, unsigned number, struct err_text *why);
 /* Remembers the mount point. */
 int dev_cluster_set_mount(struct dev_cluster *c, const char *mount, struct err_text *why);
 

@@ -43,15 +43,20 @@ void dev_daemon_address(const struct dev_cluster *c, struct dev_daemon d, char *
 
 struct dev_daemon dev_daemon_at(const struct dev_cluster *c, enum dev_kind kind, unsigned index)
 {
-    return (struct dev_daemon){kind, kind == DEV_META ? c->metas[index].number : index + 1};
+    if (kind == DEV_MOUNT)
+        return (struct dev_daemon){kind, 1};
+    const struct dev_seat *seats = kind == DEV_META ? c->metas : c->chunks;
+    return (struct dev_daemon){kind, seats[index].number};
 }
 
 unsigned dev_daemon_port(const struct dev_cluster *c, struct dev_daemon d)
 {
-    for (unsigned i = 0; d.kind == DEV_META && i < c->meta_count; i++)
-        if (c->metas[i].number == d.number)
-            return c->metas[i].port;
-    return c->chunk_port + (d.number - 1) * c->target_count;
+    const struct dev_seat *seats = d.kind == DEV_META ? c->metas : c->chunks;
+    unsigned count = d.kind == DEV_META ? c->meta_count : c->chunk_count;
+    for (unsigned i = 0; i < count; i++)
+        if (seats[i].number == d.number)
+            return seats[i].port;
+    return 0; /* forgotten */
 }
 
 int dev_daemon_parse(const struct dev_cluster *c, const char *name, struct dev_daemon *ret_daemon,
@@ -71,7 +76,7 @@ int dev_daemon_parse(const struct dev_cluster *c, const char *name, struct dev_d
     }
     return err_set(ERR_NO_ENTRY, why,
                    "no daemon '%.40s' here; there are m1..m%u, c1..c%u and mount", name,
-                   c->meta_last, c->chunk_count);
+                   c->meta_last, c->chunk_last);
 }
 
 static void file_of(const struct dev_cluster *c, struct dev_daemon d, const char *file,

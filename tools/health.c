@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "tools/text.h"
+#include "tools/job_text.h"
 
 const char *health_name(enum health health)
 {
@@ -88,34 +88,79 @@ static void judge_metas(const struct msg_status_r *s, struct health_report *r)
         add_failed_checkpoint(r, s->leader, s->checkpoint_error);
 }
 
-static void judge_targets(const struct msg_status_r *s, struct health_report *r)
+/* Of one that does not answer. */
+static void judge_absent(const struct rec_target_status *t, struct health_report *r)
+{
+    char left[TEXT_SIZE];
+    int name = (int)t->name.size, address = (int)t->address.size;
+    if (t->admin == TARGET_DRAINING && t->slots == 0)
+        return; /* it holds nothing: it was switched off, as was said that it may be */
+    if (t->admin != TARGET_MAINTENANCE)
+        add(r, HEALTH_WARN,
+            "SERVER_DOWN  %.*s (%.*s) does not answer; start it, or leave it: its copies are "
+            "made anew",
+            name, (const char *)t->name.data, address, (const char *)t->address.data);
+    else if (t->admin_left_ms)
+        add(r, HEALTH_OK,
+            "MAINTENANCE  %.*s is away; its copies wait for it for %s more, then they are made "
+            "anew",
+            name, (const char *)t->name.data, text_duration(t->admin_left_ms, left));
+    else
+        add(r, HEALTH_OK,
+            "MAINTENANCE  %.*s is away; its copies wait for it until: cairn server maintenance "
+            "%.*s --end",
+            name, (const char *)t->name.data, name, (const char *)t->name.data);
+}
+
+static void add_figures(const struct rec_target_status *t, struct health_report *r)
+{
+    r->targets++;
+    r->targets_up += t->state == TARGET_UP;
+    r->bytes_total += t->bytes_total;
+    r->bytes_used += t->bytes_used;
+    r->resync_bytes += t->resync_bytes;
+    r->resync_chunks += t->resync_chunks;
+    r->crc_errors += t->crc_errors;
+    r->blocks_repaired += t->blocks_repaired;
+}
+
+/* Returns whether somebody is away on purpose, and nobody else is. */
+static bool judge_targets(const struct msg_status_r *s, struct health_report *r)
 {
     struct slice cursor = s->targets.raw;
     struct rec_target_status t;
+    unsigned away = 0, on_purpose = 0;
     while (rec_target_status_next(&cursor, &t)) {
-        r->targets++;
-        r->targets_up += t.state == TARGET_UP;
-        r->bytes_total += t.bytes_total;
-        r->bytes_used += t.bytes_used;
-        r->resync_bytes += t.resync_bytes;
-        r->resync_chunks += t.resync_chunks;
-        r->crc_errors += t.crc_errors;
-        r->blocks_repaired += t.blocks_repaired;
+        add_figures(&t, r);
+        away += t.state != TARGET_UP;
+        on_purpose += t.state != TARGET_UP && t.state != TARGET_FAILED &&
+                      (t.admin == TARGET_MAINTENANCE || (t.admin && t.slots == 0));
         if (t.state == TARGET_DOWN)
-            add(r, HEALTH_WARN,
-                "SERVER_DOWN  %.*s (%.*s) does not answer; start it, or leave it: its copies are "
-                "made anew",
-                (int)t.name.size, (const char *)t.name.data, (int)t.address.size,
-                (const char *)t.address.data);
+            judge_absent(&t, r);
         if (t.state == TARGET_FAILED)
             add(r, HEALTH_WARN,
                 "DISK_FAILED  %.*s was taken out, its copies are made anew; replace its disk",
                 (int)t.name.size, (const char *)t.name.data);
-        if (t.bytes_total && t.bytes_used > t.bytes_total / 20 * 19)
+        if (t.admin != TARGET_DRAINING && t.bytes_total && t.bytes_used > t.bytes_total / 20 * 19)
             add(r, HEALTH_WARN,
                 "NEARLY_FULL  %.*s is over 95 %% full; delete files or add a server",
                 (int)t.name.size, (const char *)t.name.data);
     }
+    return on_purpose > 0 && away == on_purpose;
+}
+
+void health_judge_jobs(const struct msg_status_r *s, const struct msg_job_list_r *jobs,
+                       struct health_report *report)
+{
+    struct slice cursor = jobs->jobs.raw;
+    struct rec_job_info job;
+    char what[TARGETS_TEXT_MAX + 16], name[JOB_NAME_MAX];
+    while (rec_job_info_next(&cursor, &job))
+        if (job.state == JOB_RUNNING && job.slots_blocked > 0)
+            add(report, HEALTH_WARN,
+                "JOB_BLOCKED  %s (%.80s): %u shards cannot go on; why: cairn job show %s --blocked",
+                job_name(job.kind, job.job, name), job_what(s, &job, what), job.slots_blocked,
+                name);
 }
 
 /* A log that nobody shortens fills the disk, and a start after a crash of the machine takes as long
@@ -141,13 +186,13 @@ void health_judge(const struct msg_status_r *s, struct health_report *ret_report
     struct health_report *r = ret_report;
     memset(r, 0, sizeof *r);
     judge_metas(s, r);
-    judge_targets(s, r);
+    bool is_on_purpose = judge_targets(s, r);
     if (s->shards_unavailable)
         add(r, HEALTH_ERR,
             "UNAVAILABLE  %u shards have their last good copy on a dead server; start that server",
             s->shards_unavailable);
     if (s->shards_under)
-        add(r, HEALTH_WARN,
+        add(r, is_on_purpose ? HEALTH_OK : HEALTH_WARN,
             "UNDER_REPLICATED  %u shards have fewer than all copies in sync; they heal by "
             "themselves",
             s->shards_under);

@@ -15,7 +15,11 @@ struct health_report {
     uint64_t bytes_total, bytes_used, resync_bytes, resync_chunks, crc_errors, blocks_repaired;
 };
 
+/* What an operator asked for is no alarm: a target in maintenance, one that was drained. */
 void health_judge(const struct msg_status_r *s, struct health_report *ret_report);
+/* Adds jobs that cannot go on. */
+void health_judge_jobs(const struct msg_status_r *s, const struct msg_job_list_r *jobs,
+                       struct health_report *report);
 /* Adds what one metaserver says about its own checkpoints. A failed one of the leader is in the
  * status already. */
 void health_judge_member(const struct msg_meta_member_r *said, bool is_judged_leader,

@@ -39,7 +39,7 @@ json_t *json_of_space(uint8_t level, uint64_t bytes_free, struct slice place)
 
 static void print(json_t *take_value, size_t flags)
 {
-    json_dumpf(take_value, stdout, flags | JSON_PRESERVE_ORDER);
+    json_dumpf(take_value, stdout, flags | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(6));
     putchar('\n');
     json_decref(take_value);
 }

@@ -15,9 +15,9 @@ start_c2() { "$program" --config "$conf" >> "$D/c2/log" 2>&1 & server=$!; }
 stop_c2() { kill -TERM $server; wait $server; local code=$?; server=0; [ $code -eq "$1" ] || { echo "exit $code, not $1"; return 1; }; }
 # targets_are NAME=STATE[:SLOTS]...: as the leader says; SLOTS is `none` or `some`.
 targets_are() {
-    status_json | python3 -c '
+    timeout 20 "$cairn" target ls --cluster "$D" -o json | python3 -c '
 import json, sys
-rows = {t["id"]: t for t in json.load(sys.stdin)["servers"]}
+rows = {t["id"]: t for t in json.load(sys.stdin)}
 for want in sys.argv[1:]:
     name, _, state = want.partition("=")
     state, _, slots = state.partition(":")
@@ -72,6 +72,7 @@ check "the failed disk ends its target" wait_for 60 failed_alone
 one_is_left() { targets_are c2.1=up:some c2.2=down:none && all_copies; }
 check "its copies are made anew elsewhere" wait_for 90 one_is_left
 check "the process lives" kill -0 $server
+check "server ls has one disk of two" bash -c "'$cairn' server ls --cluster '$D' | grep -E '^c2 .* 1/2 '"
 drop_caches; check "contents are equal" contents_equal
 check "and again in two servers" distinct_hosts "$D"/c*/data1 "$D"/c[13]/data2
 check "writing goes on" bash -c "cp -r '$work/src' '$M/again' && sync -f '$M/again'"

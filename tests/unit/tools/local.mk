@@ -5,6 +5,9 @@ check_PROGRAMS += %D%/test-tools
     %D%/test_command.c \
     %D%/test_dev_cluster.c \
     %D%/test_health.c \
+    %D%/test_job_text.c \
+    %D%/test_job_wait.c \
+    %D%/test_progress.c \
     %D%/test_recover.c \
     %D%/test_text.c \
     %D%/test_tools.h

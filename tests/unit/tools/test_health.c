@@ -128,6 +128,57 @@ static void checkpoints_of_members(void)
     CU_ASSERT_PTR_NOT_NULL(strstr(r.lines[1], "cairn meta checkpoint --node m2"));
 }
 
+/* What an operator asked for is no alarm: it is told, and the state stays OK. Somebody else who is
+ * away at the same time is one. */
+static void orders_are_no_alarm(void)
+{
+    healthy();
+    targets[0].state = TARGET_DOWN;
+    targets[0].admin = TARGET_MAINTENANCE;
+    targets[0].slots = 5;
+    targets[0].admin_left_ms = 27 * 60000;
+    status.shards_full = 7;
+    status.shards_under = 1;
+    struct health_report r = judge();
+    CU_ASSERT_EQUAL(r.health, HEALTH_OK);
+    CU_ASSERT_EQUAL(r.line_count, 2);
+    CU_ASSERT_PTR_NOT_NULL(strstr(r.lines[0], "MAINTENANCE  c1 is away"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(r.lines[0], "27m00s"));
+    targets[1].state = TARGET_DOWN;
+    targets[1].admin = TARGET_ACTIVE;
+    CU_ASSERT_EQUAL(judge().health, HEALTH_WARN);
+    healthy();
+    targets[0].admin = TARGET_DRAINING;
+    targets[0].bytes_used = 990;
+    CU_ASSERT_EQUAL(judge().health, HEALTH_OK);
+    targets[0].slots = 1;
+    targets[0].state = TARGET_DOWN;
+    expect_one(HEALTH_WARN, "SERVER_DOWN  c1");
+    targets[0].slots = 0; /* drained, and switched off */
+    CU_ASSERT_EQUAL(judge().line_count, 0);
+    targets[0] = targets[1];
+}
+
+/* A drain that cannot go on warns, one that does not run does not. */
+static void blocked_jobs_warn(void)
+{
+    struct rec_job_info infos[] = {{.job = 3, .kind = JOB_DRAIN, .state = JOB_PAUSED},
+                                   {.job = 2, .kind = JOB_DRAIN, .state = JOB_RUNNING}};
+    struct msg_job_list_r jobs, list = {.jobs = {.count = 2, .items = infos}};
+    struct health_report report = {0};
+    struct bytes bytes = {0};
+    healthy();
+    for (unsigned i = 0; i < 2; i++)
+        infos[i].slots_blocked = 4;
+    encode_job_list_r(&bytes, &list);
+    CU_ASSERT_EQUAL(decode_job_list_r(bytes_slice(&bytes), WIRE_VERSION, &jobs), 0);
+    health_judge_jobs(&status, &jobs, &report);
+    CU_ASSERT_EQUAL(report.health, HEALTH_WARN);
+    CU_ASSERT_EQUAL(report.line_count, 1);
+    CU_ASSERT_EQUAL(strncmp(report.lines[0], "JOB_BLOCKED  d-2 ", 17), 0);
+    bytes_release(&bytes);
+}
+
 /* An error stays an error when warnings follow it. */
 static void worst_counts(void)
 {
@@ -183,6 +234,8 @@ static void room_on_metaservers(void)
     T(all_well_is_ok)              \
     T(dead_servers_warn)           \
     T(lost_copies_and_checkpoints) \
+    T(orders_are_no_alarm)         \
+    T(blocked_jobs_warn)           \
     T(worst_counts)                \
     T(checkpoints_of_members)      \
     T(room_on_metaservers)

@@ -4,7 +4,7 @@
 
 #include "tests/lib/tap.h"
 
-extern CU_TestInfo tests_command[], tests_dev_cluster[], tests_health[], tests_recover[],
-    tests_text[];
+extern CU_TestInfo tests_command[], tests_dev_cluster[], tests_health[], tests_job_text[],
+    tests_job_wait[], tests_progress[], tests_recover[], tests_text[];
 
 #endif
