@@ -122,8 +122,10 @@ static void settle(struct daemon *d)
     unsigned serving = count_of(d, UNIT_SERVING), opening = count_of(d, UNIT_OPENING);
     if (serving + opening + count_of(d, UNIT_UNLABELLED) + count_of(d, UNIT_CLOSING) == 0)
         loop_timer_start_ms(&d->end, 0);
-    else if ((d->stopping || serving + opening == 0) && !loop_timer_is_running(&d->close_limit))
-        loop_timer_start_ms(&d->close_limit, CLOSE_MS);
+    else if (!d->stopping && serving + opening > 0)
+        loop_timer_stop(&d->close_limit);
+    else if (!loop_timer_is_running(&d->close_limit))
+        loop_timer_start_ms(&d->close_limit, d->config->close_ms ? d->config->close_ms : CLOSE_MS);
 }
 
 /* ---- opening ---- */
@@ -444,6 +446,11 @@ void daemon_destroy(struct daemon *d)
 unsigned daemon_serving(const struct daemon *d)
 {
     return count_of(d, UNIT_SERVING);
+}
+
+unsigned daemon_busy(const struct daemon *d)
+{
+    return count_of(d, UNIT_OPENING) + count_of(d, UNIT_CLOSING);
 }
 
 struct chunkserver *daemon_target(struct daemon *d, unsigned number)

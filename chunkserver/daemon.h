@@ -23,6 +23,7 @@ struct daemon_target {
 struct daemon_config {
     struct chunkserver_config common; /* name, data and listen: of each target, below */
     const char *name, *listen;        /* of the server */
+    uint32_t close_ms;                /* how long a disk is waited for at the end; 0 = 60 s */
     unsigned target_count;
     struct daemon_target targets[DAEMON_TARGETS_MAX];
 };
@@ -60,6 +61,8 @@ void daemon_destroy(struct daemon *d);
 
 /* How many serve now. */
 unsigned daemon_serving(const struct daemon *d);
+/* How many are being opened or closed. */
+unsigned daemon_busy(const struct daemon *d);
 /* The chunkserver of this target while it serves, otherwise NULL. For tests. */
 struct chunkserver *daemon_target(struct daemon *d, unsigned number);
 /* What is the matter with the first target that does not serve; "" when there is none. */

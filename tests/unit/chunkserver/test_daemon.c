@@ -250,6 +250,43 @@ static void hung_disk_stalls_nobody_else(void)
     finish(DAEMON_TARGET_FAILED);
 }
 
+static bool nothing_is_busy(void)
+{
+    return daemon_busy(d) == 0;
+}
+
+/* A disk that hangs at the end is waited for, but not for ever; nothing else is cut short by that.
+ */
+static void end_does_not_wait_for_ever(void)
+{
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    config_make(2);
+    config.close_ms = 500;
+    f.leader.targets_wanted = 2;
+    f.leader.copies = 1;
+    start();
+    CU_ASSERT_TRUE_FATAL(wait_serving(2));
+    run_ms(800);
+    CU_ASSERT_FALSE(ended);
+    CHECK(pthread_mutex_lock(&lock) == 0);
+    for (unsigned i = 0; i < WORKERS; i++) {
+        hung[i] = (struct hang){.work = {.run = hang_run, .done = hang_done}, .lock = &lock};
+        CHECK(work_submit(daemon_target(d, 1)->pool, &hung[i].work) == 0);
+    }
+    heartbeat_fail(daemon_target(d, 1));
+    CU_ASSERT_TRUE(wait_serving(1));
+    run_ms(800);
+    CU_ASSERT_FALSE(ended); /* the other one serves */
+    daemon_stop(d);
+    CU_ASSERT_TRUE(run_until(has_ended, WAIT_MS));
+    CU_ASSERT_TRUE(hangs);
+    CU_ASSERT_EQUAL(result, DAEMON_TARGET_FAILED);
+    CHECK(pthread_mutex_unlock(&lock) == 0);
+    CU_ASSERT_TRUE_FATAL(run_until(nothing_is_busy, WAIT_MS)); /* a process would be gone by now */
+    memset(f.servers, 0, sizeof f.servers);
+    daemon_destroy(d);
+}
+
 /* ---- disks that are not there ---- */
 
 static bool second_is_in_trouble(void)
@@ -381,6 +418,7 @@ static void one_target_alone_ends(void)
     T(failed_disk_ends_its_target_only) \
     T(all_failed_ends)                  \
     T(hung_disk_stalls_nobody_else)     \
+    T(end_does_not_wait_for_ever)       \
     T(missing_disk_is_not_made_anew)    \
     T(later_disks_are_made_by_command)  \
     T(reload_follows_the_configuration) \
