@@ -130,7 +130,8 @@ static void lease_set(struct chunkserver *cs, int64_t expires_ms)
     driver_event(cs, &e);
     bool has = clock_now_ms() < expires_ms;
     if (has && !h->has_lease)
-        log_info("lease.gained", "ms=%lld", (long long)(expires_ms - clock_now_ms()));
+        log_info("lease.gained", "name=%s ms=%lld", cs->config.name,
+                 (long long)(expires_ms - clock_now_ms()));
     h->has_lease = has;
 }
 
@@ -244,8 +245,10 @@ void heartbeat_tick(struct chunkserver *cs)
     struct heartbeat *h = &cs->heartbeat;
     if (h->has_lease && clock_now_ms() >= h->lease_expires_ms) {
         h->has_lease = false;
-        log_warn("lease.lost", "no answer from a metadata leader: reads and writes are refused "
-                               "until there is one");
+        log_warn("lease.lost",
+                 "name=%s: no answer from a metadata leader: reads and writes are refused until "
+                 "there is one",
+                 cs->config.name);
     }
 }
 
@@ -257,7 +260,7 @@ void heartbeat_fail(struct chunkserver *cs)
         return;
     h->failing = true;
     (void)store_failed(cs->store, &why);
-    log_error("target.failed", "why=\"%s\"", why.text);
+    log_error("target.failed", "name=%s why=\"%s\"", cs->config.name, why.text);
     if (cs->driver.chain)
         beat_send(cs, true);
     else

@@ -3,6 +3,7 @@ noinst_LIBRARIES += %D%/libchunkserver.a
 %C%_libchunkserver_a_SOURCES = \
     %D%/chain_driver.c \
     %D%/chunkserver.c %D%/chunkserver.h \
+    %D%/daemon.c %D%/daemon.h \
     %D%/deletes.c \
     %D%/heartbeat.c \
     %D%/housekeeping.c \

@@ -3,7 +3,7 @@
 #ifndef CAIRN_CHUNKSERVER_OPTIONS_H
 #define CAIRN_CHUNKSERVER_OPTIONS_H
 
-#include "chunkserver/chunkserver.h"
+#include "chunkserver/daemon.h"
 #include "common/base/conf.h"
 #include "common/base/log.h"
 
@@ -12,10 +12,12 @@
     X(node, cluster, TEXT, "", 0, 0, "cluster id")                                              \
     X(node, data, TEXT, "", 0, 0, "folder of the chunks; made when missing or empty")           \
     X(node, host, TEXT, "", 0, 0, "failure domain, zone/rack/host; the name when not given")    \
+    X(node, init, NUMBER, "0", 0, DAEMON_NUMBER_MAX, "make this target's folder one, and end")  \
+    X(targets, target, LIST, "", 0, 0, "NUMBER=FOLDER: one of several disks; may be repeated")  \
     X(net, listen, TEXT, "127.0.0.1:7101", 0, 0, "address to serve at")                         \
     X(net, metaservers, TEXT, "", 0, 0, "addresses of the metaservers, separated by commas")    \
     X(store, reserve_per_mille, NUMBER, "50", 0, 500, "thousandths of the disk that stay free") \
-    X(store, workers, NUMBER, "16", 1, 256, "threads for disk work")                            \
+    X(store, workers, NUMBER, "16", 1, 256, "threads for disk work, of each target")            \
     X(store, left_grace, TIME, "60s", 1, 86400000, "what left this target stays so long")       \
     X(store, inventory_every, TIME, "1h", 1000, 86400000, "chunks are compared with the files") \
     X(log, log_file, TEXT, "", 0, 0, "log to this file instead of standard error")              \
@@ -27,10 +29,11 @@ struct options_values {
 
 struct options {
     struct options_values values;
-    struct chunkserver_config config; /* points into values and addresses */
-    const char *log_file;             /* NULL: standard error */
+    struct daemon_config config; /* points into values, addresses and targets */
+    const char *log_file;        /* NULL: standard error */
     enum log_level level;
     char *addresses; /* metaservers, cut at the commas */
+    char *targets;   /* cut at the lines */
 };
 
 /* Fills all of `ret_options`, also on an error; to be released in any case. With command.help or

@@ -175,6 +175,18 @@ struct chunkserver_metrics {
     CHUNKSERVER_METRICS(METRIC_FIELD)
 };
 
+/* What chunkserver_begin and chunkserver_close leave to a worker. */
+struct passage {
+    struct work work;
+    bool running;
+    struct err_text why;
+    chunkserver_opened_fn *opened;
+    chunkserver_closed_fn *closed;
+    struct loop_timer timer; /* until the workers are done */
+    bool store_closed;
+    int status; /* of the store's end */
+};
+
 enum life { LIFE_SERVING, LIFE_DRAINING, LIFE_LEAVING, LIFE_ENDED };
 
 struct chunkserver {
@@ -184,7 +196,8 @@ struct chunkserver {
     char *strings[4 + CHUNKSERVER_METASERVERS_MAX];
     unsigned string_count;
     chunkserver_end_fn *ended;
-    void *arg;
+    void *arg; /* of ended, opened, closed */
+    struct passage passage;
     enum life life;
     bool closing; /* callbacks only give memory back */
     uint64_t drain_until_ms;

@@ -296,8 +296,8 @@ void server_dispatch(void *arg, struct rpc_request *take_request)
     CHECK_OBJ(cs, CHUNKSERVER_MAGIC);
     if (q->table_version > cs->table.version)
         table_refresh(cs);
-    if (!cs->driver.chain) {
-        rpc_reply_error(q, -ERR_NO_LEASE, "not registered yet", NULL);
+    if (!cs->driver.chain || cs->life == LIFE_ENDED) {
+        rpc_reply_error(q, -ERR_NO_LEASE, "not registered", NULL);
         return;
     }
     if (q->code == MSG_chunk_suspect) {

@@ -191,7 +191,12 @@ static uint64_t allowed_by_jobs(const struct pace *p, const struct pace_source *
     return sum > 0 ? sum : 1;
 }
 
-/* The limit is that of a server: targets of one process have one address, and share it. */
+/* The limit is that of a server: targets on one host, or at one address, share it. */
+static bool same_server(const struct target *a, const struct target *b)
+{
+    return strcmp(a->host, b->host) == 0 || strcmp(a->address, b->address) == 0;
+}
+
 static uint64_t allowed_by_policy(const struct fs *fs, uint32_t target)
 {
     const struct shard_table *t = fs_shard_table(fs);
@@ -199,8 +204,7 @@ static uint64_t allowed_by_policy(const struct fs *fs, uint32_t target)
     uint64_t limit = fs_config(fs, CONFIG_background_bandwidth);
     unsigned count = 0;
     for (unsigned i = 0; self && limit > 0 && i < t->target_count; i++)
-        count +=
-            t->targets[i].state == TARGET_UP && strcmp(t->targets[i].address, self->address) == 0;
+        count += t->targets[i].state == TARGET_UP && same_server(&t->targets[i], self);
     if (limit == 0 || count < 2)
         return limit;
     return limit / count > 0 ? limit / count : 1;

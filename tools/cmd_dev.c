@@ -99,10 +99,10 @@ static bool wait_for(const struct dev_cluster *c, unsigned targets, unsigned lim
 
 static int check_flags(const struct arguments *a, const struct dev_cluster *c)
 {
-    static const char *const names[] = {"meta", "chunk", "replicas"};
-    const unsigned have[] = {c->meta_count, c->chunk_count, c->copies};
+    static const char *const names[] = {"meta", "chunk", "targets", "replicas"};
+    const unsigned have[] = {c->meta_count, c->chunk_count, c->target_count, c->copies};
     struct err_text why = {""};
-    for (unsigned i = 0; i < 3; i++) {
+    for (unsigned i = 0; i < sizeof have / sizeof have[0]; i++) {
         unsigned asked = 0;
         if (!option_given(a, names[i]))
             continue;
@@ -124,6 +124,7 @@ static int make(const struct arguments *a, const char *folder, struct dev_cluste
     struct err_text why = {""};
     if (option_number(a, "meta", 3, 1, DEV_META_MAX, &wanted.meta_count, &why) != 0 ||
         option_number(a, "chunk", 4, 1, DEV_CHUNK_MAX, &wanted.chunk_count, &why) != 0 ||
+        option_number(a, "targets", 1, 1, DEV_TARGETS_MAX, &wanted.target_count, &why) != 0 ||
         option_number(a, "replicas", wanted.chunk_count < 2 ? 1 : 2, 1, 5, &wanted.copies, &why) !=
             0)
         return complain_text(EXIT_USAGE, "%s", why.text);
@@ -143,14 +144,14 @@ static int start_kind(const struct dev_cluster *c, enum dev_kind kind, unsigned 
 }
 
 static void print_line(const char *what, const char *letter, const struct dev_seat *seats,
-                       unsigned count, const char *more, uint64_t took_ms)
+                       unsigned count, unsigned ports, const char *more, uint64_t took_ms)
 {
     char names[256] = "", took[TEXT_SIZE];
     for (unsigned i = 0, at = 0; i < count && at < sizeof names - 16; i++)
         at += (unsigned)snprintf(names + at, sizeof names - at, "%s%s%u", i ? " " : "", letter,
                                  seats[i].number);
     (void)printf(" \xe2\x9c\x93 %-9s %-22s 127.0.0.1:%u-%u   %s   %s\n", what, names, seats[0].port,
-                 seats[count - 1].port, more, text_duration(took_ms, took));
+                 seats[count - 1].port + ports - 1, more, text_duration(took_ms, took));
 }
 
 static int start_servers(const struct dev_cluster *c, struct cluster_state *ret_state)
@@ -166,17 +167,22 @@ static int start_servers(const struct dev_cluster *c, struct cluster_state *ret_
                              c->meta_count, LEADER_LIMIT_MS / 1000, c->folder);
     (void)snprintf(leader, sizeof leader, "leader m%u (term %llu)", ret_state->leader,
                    (unsigned long long)ret_state->term);
-    print_line("metadata", "m", c->metas, c->meta_count, leader, now_ms() - begun);
+    print_line("metadata", "m", c->metas, c->meta_count, 1, leader, now_ms() - begun);
     begun = now_ms();
     code = start_kind(c, DEV_CHUNK, c->chunk_count);
     if (code != EXIT_GOOD)
         return code;
-    if (!wait_for(c, c->chunk_count, SERVERS_LIMIT_MS, ret_state))
+    unsigned targets = c->chunk_count * c->target_count;
+    if (!wait_for(c, targets, SERVERS_LIMIT_MS, ret_state))
         return complain_text(
-            EXIT_NO_LEADER, "only %u of %u chunkservers have registered after %d s; see %s/c1/log",
-            ret_state->targets_up, c->chunk_count, SERVERS_LIMIT_MS / 1000, c->folder);
+            EXIT_NO_LEADER, "only %u of %u %s have registered after %d s; see %s/c1/log",
+            ret_state->targets_up, targets, c->target_count > 1 ? "targets" : "chunkservers",
+            SERVERS_LIMIT_MS / 1000, c->folder);
     (void)snprintf(leader, sizeof leader, "%u copies of everything", c->copies);
-    print_line("chunk", "c", c->chunks, c->chunk_count, leader, now_ms() - begun);
+    if (c->target_count > 1)
+        (void)snprintf(leader, sizeof leader, "%u copies of everything, %u targets each", c->copies,
+                       c->target_count);
+    print_line("chunk", "c", c->chunks, c->chunk_count, c->target_count, leader, now_ms() - begun);
     return EXIT_GOOD;
 }
 

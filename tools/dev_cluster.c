@@ -15,17 +15,18 @@
 
 #include "common/base/conf.h"
 
-#define DEV_OPTIONS(X)                                                \
-    X(cluster, uuid, TEXT, "", 0, 0, "cluster id")                    \
-    X(cluster, copies, NUMBER, "2", 1, 5, "copies of every chunk")    \
-    X(cluster, meta, NUMBER, "3", 1, DEV_META_MAX, "metaservers")     \
-    X(cluster, chunk, NUMBER, "4", 1, DEV_CHUNK_MAX, "chunkservers")  \
-    X(cluster, metas, TEXT, "", 0, 0, "their numbers and ports")      \
-    X(cluster, meta_last, NUMBER, "0", 0, 1000, "highest number")     \
-    X(cluster, chunks, TEXT, "", 0, 0, "their numbers and ports")     \
-    X(cluster, chunk_last, NUMBER, "0", 0, 1000000, "highest number") \
-    X(cluster, meta_port, NUMBER, "7001", 1, 65000, "port of m1")     \
-    X(cluster, chunk_port, NUMBER, "7101", 1, 65000, "port of c1")    \
+#define DEV_OPTIONS(X)                                                                  \
+    X(cluster, uuid, TEXT, "", 0, 0, "cluster id")                                      \
+    X(cluster, copies, NUMBER, "2", 1, 5, "copies of every chunk")                      \
+    X(cluster, meta, NUMBER, "3", 1, DEV_META_MAX, "metaservers")                       \
+    X(cluster, chunk, NUMBER, "4", 1, DEV_CHUNK_MAX, "chunkservers")                    \
+    X(cluster, targets, NUMBER, "1", 1, DEV_TARGETS_MAX, "targets of each chunkserver") \
+    X(cluster, metas, TEXT, "", 0, 0, "their numbers and ports")                        \
+    X(cluster, meta_last, NUMBER, "0", 0, 1000, "highest number")                       \
+    X(cluster, chunks, TEXT, "", 0, 0, "their numbers and ports")                       \
+    X(cluster, chunk_last, NUMBER, "0", 0, 1000000, "highest number")                   \
+    X(cluster, meta_port, NUMBER, "7001", 1, 65000, "port of m1")                       \
+    X(cluster, chunk_port, NUMBER, "7101", 1, 65000, "port of c1")                      \
     X(cluster, mount, TEXT, "", 0, 0, "mount point")
 struct dev_options {
     DEV_OPTIONS(CONF_FIELD)
@@ -81,13 +82,14 @@ static int save(const struct dev_cluster *c, struct err_text *why)
     list_seats(c->metas, c->meta_count, metas);
     list_seats(c->chunks, c->chunk_count, chunks);
     uuid_format(&c->uuid, uuid);
-    (void)snprintf(text, sizeof text,
-                   "; made by `cairn dev up`\n[cluster]\nuuid = %s\ncopies = %u\nmeta = %u\n"
-                   "metas = %s\nmeta_last = %u\nchunk = %u\nchunks = %s\nchunk_last = "
-                   "%u\nmeta_port = %u\nchunk_port = %u\n"
-                   "mount = %s\n",
-                   uuid, c->copies, c->meta_count, metas, c->meta_last, c->chunk_count, chunks,
-                   c->chunk_last, c->meta_port, c->chunk_port, c->mount);
+    (void)snprintf(
+        text, sizeof text,
+        "; made by `cairn dev up`\n[cluster]\nuuid = %s\ncopies = %u\nmeta = %u\n"
+        "metas = %s\nmeta_last = %u\nchunk = %u\ntargets = %u\nchunks = %s\nchunk_last = "
+        "%u\nmeta_port = %u\nchunk_port = %u\n"
+        "mount = %s\n",
+        uuid, c->copies, c->meta_count, metas, c->meta_last, c->chunk_count, c->target_count,
+        chunks, c->chunk_last, c->meta_port, c->chunk_port, c->mount);
     path_in(c, path, "cluster.ini", "");
     return write_text(path, text, why);
 }
@@ -98,7 +100,7 @@ static void number_daemons(struct dev_cluster *c)
     for (unsigned i = 0; i < c->meta_count; i++)
         c->metas[i] = (struct dev_seat){i + 1, c->meta_port + i};
     for (unsigned i = 0; i < c->chunk_count; i++)
-        c->chunks[i] = (struct dev_seat){i + 1, c->chunk_port + i};
+        c->chunks[i] = (struct dev_seat){i + 1, c->chunk_port + i * c->target_count};
     c->meta_last = c->meta_count;
     c->chunk_last = c->chunk_count;
 }
@@ -150,6 +152,7 @@ int dev_cluster_load(const char *folder, struct dev_cluster *ret_cluster, struct
         c.copies = (unsigned)values.copies;
         c.meta_count = (unsigned)values.meta;
         c.chunk_count = (unsigned)values.chunk;
+        c.target_count = (unsigned)values.targets;
         c.meta_port = (unsigned)values.meta_port;
         c.chunk_port = (unsigned)values.chunk_port;
         (void)snprintf(c.mount, sizeof c.mount, "%s", values.mount);
@@ -237,30 +240,50 @@ static int write_metaserver(const struct dev_cluster *c, unsigned index, bool jo
                    "cluster = %s\ndata = %s/data\njoin = %s\n[net]\nlisten = 127.0.0.1:%u\n"
                    "peers = %s\n[cluster]\ncopies = %u\ninitial_targets = %u\ndown_out = 10s\n",
                    number, uuid, path, joins ? "yes" : "no", c->metas[index].port, peers, c->copies,
-                   c->chunk_count);
+                   c->chunk_count * c->target_count);
     path_in(c, path, folder, "metaserver.conf");
     return status != 0 ? status : write_text(path, text, why);
 }
 
+/* One folder: `data = ...`. Several: a list of targets. */
+static void list_targets(const struct dev_cluster *c, const char *path, char *ret_text, size_t size)
+{
+    if (c->target_count == 1) {
+        (void)snprintf(ret_text, size, "data = %s/data\n", path);
+        return;
+    }
+    size_t at = (size_t)snprintf(ret_text, size, "[targets]\n");
+    for (unsigned i = 1; i <= c->target_count && at < size; i++)
+        at += (size_t)snprintf(ret_text + at, size - at, "%u = %s/data%u\n", i, path, i);
+}
+
 static int write_chunkserver(const struct dev_cluster *c, unsigned index, struct err_text *why)
 {
+    enum { LIST_SIZE = DEV_TARGETS_MAX * (DEV_PATH_MAX + 64) };
     unsigned number = c->chunks[index].number;
-    char folder[DEV_NAME_MAX], path[DEV_PATH_MAX + 64], text[2 * DEV_PATH_MAX + 1024];
-    char metas[DEV_META_MAX * 32], uuid[UUID_TEXT_SIZE];
+    char folder[DEV_NAME_MAX], path[DEV_PATH_MAX + 64], metas[DEV_META_MAX * 32];
+    char uuid[UUID_TEXT_SIZE];
+    char *targets = malloc(LIST_SIZE), *text = malloc(LIST_SIZE + 1024);
     list_metas(c, false, ",", metas);
     uuid_format(&c->uuid, uuid);
     dev_daemon_name((struct dev_daemon){DEV_CHUNK, number}, folder);
     path_in(c, path, folder, "");
-    int status = make_folder(path, why);
-    (void)snprintf(
-        text, sizeof text,
-        "; made by `cairn dev up`; see cairn-chunkserver --help\n[node]\nname = c%u\n"
-        "cluster = %s\ndata = %s/data\n; every dev chunkserver counts as a host of its own\n"
-        "host = c%u\n[net]\nlisten = 127.0.0.1:%u\nmetaservers = %s\n"
-        "[store]\nreserve_per_mille = 10\n",
-        number, uuid, path, number, c->chunks[index].port, metas);
-    path_in(c, path, folder, "chunkserver.conf");
-    return status != 0 ? status : write_text(path, text, why);
+    int status = targets && text ? make_folder(path, why) : -ERR_NO_MEMORY;
+    if (status == 0) {
+        list_targets(c, path, targets, LIST_SIZE);
+        (void)snprintf(
+            text, LIST_SIZE + 1024,
+            "; made by `cairn dev up`; see cairn-chunkserver --help\n[node]\nname = c%u\n"
+            "cluster = %s\n; every dev chunkserver counts as a host of its own\nhost = c%u\n"
+            "%s[net]\nlisten = 127.0.0.1:%u\nmetaservers = %s\n"
+            "[store]\nreserve_per_mille = 10\n",
+            number, uuid, number, targets, c->chunks[index].port, metas);
+        path_in(c, path, folder, "chunkserver.conf");
+        status = write_text(path, text, why);
+    }
+    free(targets);
+    free(text);
+    return status;
 }
 
 static int write_addresses(const struct dev_cluster *c, struct err_text *why)
@@ -277,6 +300,8 @@ int dev_cluster_make(const char *folder, const struct dev_cluster *wanted,
 {
     struct dev_cluster c = *wanted;
     char path[DEV_PATH_MAX + 64];
+    if (c.target_count == 0)
+        c.target_count = 1;
     if (c.copies > c.chunk_count)
         return err_set(ERR_CONFIG, why, "%u copies need at least %u chunkservers, not %u", c.copies,
                        c.copies, c.chunk_count);
@@ -287,7 +312,7 @@ int dev_cluster_make(const char *folder, const struct dev_cluster *wanted,
         return err_set(ERR_IO, why, "%.180s: %s", folder, strerror(errno));
     c.uuid = uuid_make();
     c.meta_port = free_ports(7001, c.meta_count);
-    c.chunk_port = free_ports(7101, c.chunk_count);
+    c.chunk_port = free_ports(7101, c.chunk_count * c.target_count);
     if (c.meta_port == 0 || c.chunk_port == 0)
         return err_set(ERR_ADDRESS_IN_USE, why,
                        "no free ports between 7001 and 32000 on 127.0.0.1");
@@ -398,7 +423,7 @@ int dev_cluster_add_chunk(struct dev_cluster *c, struct dev_daemon *ret_daemon,
         return err_set(ERR_LIMIT, why, "there are %u chunkservers; here are at most %d",
                        c->chunk_count, DEV_CHUNK_MAX);
     unsigned number = c->chunk_last + 1;
-    unsigned port = free_ports(c->chunk_port + number - 1, 1);
+    unsigned port = free_ports(c->chunk_port + (number - 1) * c->target_count, c->target_count);
     if (port == 0)
         return err_set(ERR_ADDRESS_IN_USE, why, "no free port on 127.0.0.1");
     c->chunks[c->chunk_count++] = (struct dev_seat){number, port};

@@ -3,6 +3,7 @@
  *   DIR/cluster.ini        what was asked for at the first `cairn dev up`
  *   DIR/metaservers        host:port per line: what --cluster DIR reads
  *   DIR/m1/ DIR/c1/ ...    one folder per daemon: its configuration, `log`, `pid`, `data/`
+ *   DIR/c1/data1/ ...      in place of data/ when a chunkserver has several targets
  *   DIR/mount/             `log` and `pid` of the mount
  *
  * One thread. Every function that can fail returns a negated err and says why. */
@@ -16,7 +17,13 @@
 #include "common/base/checksum.h"
 #include "common/base/err.h"
 
-enum { DEV_META_MAX = 7, DEV_CHUNK_MAX = 64, DEV_PATH_MAX = 4096, DEV_NAME_MAX = 16 };
+enum {
+    DEV_META_MAX = 7,
+    DEV_CHUNK_MAX = 64,
+    DEV_TARGETS_MAX = 16,
+    DEV_PATH_MAX = 4096,
+    DEV_NAME_MAX = 16
+};
 
 enum dev_kind { DEV_META, DEV_CHUNK, DEV_MOUNT };
 
@@ -29,6 +36,7 @@ struct dev_cluster {
     char mount[DEV_PATH_MAX];  /* "" when it is not mounted by us */
     struct uuid uuid;
     unsigned meta_count, chunk_count, copies;
+    unsigned target_count;          /* of each chunkserver; 0 is taken for 1 */
     unsigned meta_port, chunk_port; /* of the first one; the others follow */
     struct dev_seat metas[DEV_META_MAX], chunks[DEV_CHUNK_MAX];
     unsigned meta_last, chunk_last; /* the highest numbers so far */
@@ -60,7 +68,9 @@ int dev_cluster_set_mount(struct dev_cluster *c, const char *mount, struct err_t
 
 /* The index-th of its kind, from 0. */
 struct dev_daemon dev_daemon_at(const struct dev_cluster *c, enum dev_kind kind, unsigned index);
-unsigned dev_daemon_port(const struct dev_cluster *c, struct dev_daemon d); /* not of the mount */
+/* Not of the mount; of a chunkserver with several targets the first one's, and the others follow.
+ */
+unsigned dev_daemon_port(const struct dev_cluster *c, struct dev_daemon d);
 /* "m2", "c1", "mount" -> the daemon; -ERR_NO_ENTRY with the list of names. */
 int dev_daemon_parse(const struct dev_cluster *c, const char *name, struct dev_daemon *ret_daemon,
                      struct err_text *why);

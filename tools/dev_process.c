@@ -252,7 +252,11 @@ static bool is_ready(const struct dev_cluster *c, struct dev_daemon d)
 {
     if (d.kind == DEV_MOUNT)
         return is_mounted(c->mount);
-    return answers(dev_daemon_port(c, d));
+    unsigned count = d.kind == DEV_CHUNK ? c->target_count : 1;
+    for (unsigned i = 0; i < count; i++) /* one of the disks may be away */
+        if (answers(dev_daemon_port(c, d) + i))
+            return true;
+    return false;
 }
 
 int dev_daemon_start(const struct dev_cluster *c, struct dev_daemon d, struct err_text *why)

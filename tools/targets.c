@@ -34,8 +34,7 @@ static struct slice server_part(struct slice name)
 
 static bool same_server(const struct rec_target_status *a, const struct rec_target_status *b)
 {
-    return slice_equal(a->address, b->address) &&
-           slice_equal(server_part(a->name), server_part(b->name));
+    return slice_equal(a->host, b->host) && slice_equal(server_part(a->name), server_part(b->name));
 }
 
 static int no_target(const struct msg_status_r *s, const char *word, struct err_text *why)
@@ -81,7 +80,7 @@ static bool is_chosen(const struct target_set *set, uint32_t target)
     return false;
 }
 
-/* Nothing else stands at the addresses of those that were chosen. */
+/* No other disk is in the servers of those that were chosen. */
 static bool are_whole_servers(const struct msg_status_r *s, const struct target_set *set)
 {
     struct slice cursor = s->targets.raw, inner;
@@ -89,7 +88,7 @@ static bool are_whole_servers(const struct msg_status_r *s, const struct target_
     while (rec_target_status_next(&cursor, &t)) {
         inner = s->targets.raw;
         while (is_chosen(set, t.target) && rec_target_status_next(&inner, &other))
-            if (slice_equal(other.address, t.address) && !is_chosen(set, other.target))
+            if (same_server(&other, &t) && !is_chosen(set, other.target))
                 return false;
     }
     return true;

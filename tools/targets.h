@@ -19,7 +19,7 @@ struct target_set {
     unsigned count;
     struct rec_target_ref refs[TARGETS_CHOSEN_MAX]; /* ascending */
     char text[TARGETS_TEXT_MAX];                    /* the names as they were given: "c3 c4" */
-    bool is_whole; /* whole chunkservers: no other target is at their addresses */
+    bool is_whole; /* whole chunkservers: none of their targets is missing */
 };
 
 /* A name means the target of that name and, unless `exact`, all that begin with "NAME.".

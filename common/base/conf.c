@@ -9,7 +9,7 @@
 
 #include "common/base/check.h"
 
-enum { KEY_LENGTH_MAX = 64, OPTION_COUNT_MAX = 96 };
+enum { KEY_LENGTH_MAX = 64, OPTION_COUNT_MAX = 96, LIST_VALUE_MAX = 4096 };
 
 struct unit {
     const char *name;
@@ -89,9 +89,40 @@ static int parse_value(const struct conf_option *option, const char *text, uint6
     case CONF_SWITCH:
         return parse_switch(text, ret, why);
     case CONF_TEXT:
+    case CONF_LIST:
         break;
     }
     UNREACHABLE("option kind %d", option->kind);
+}
+
+static bool list_has(const char *list, const char *pair, size_t name_length)
+{
+    for (const char *line = list; *line; line += strcspn(line, "\n") + 1)
+        if (strncmp(line, pair, name_length + 1) == 0)
+            return true;
+    return false;
+}
+
+/* `lines` is one "name=value" or several; `*list` grows by them. */
+static int list_add(const struct conf_option *option, char **list, const char *lines,
+                    const char *place, struct err_text *why)
+{
+    for (const char *line = lines; *line;) {
+        size_t size = strcspn(line, "\n"), name_length = strcspn(line, "=\n"),
+               before = strlen(*list);
+        if (name_length == 0 || name_length >= size)
+            return err_set(ERR_CONFIG, why, "%s: %s: '%.80s' is not NAME=VALUE", place, option->key,
+                           line);
+        if (list_has(*list, line, name_length))
+            return err_set(ERR_CONFIG, why, "%s: %s %.*s is given twice", place, option->key,
+                           (int)name_length, line);
+        *list = realloc(*list, before + size + 2);
+        CHECK(*list != NULL);
+        memcpy(*list + before, line, size);
+        memcpy(*list + before + size, "\n", 2);
+        line += size + (line[size] == '\n');
+    }
+    return 0;
 }
 
 /* `place` says where the value stood: "file:12", "--port", "CAIRN_PORT". */
@@ -100,7 +131,9 @@ static int set_value(const struct conf_option *option, void *values, const char 
 {
     struct err_text detail = {""};
     void *field = (char *)values + option->offset;
-    if (option->kind == CONF_TEXT) {
+    if (option->kind == CONF_LIST && *(char **)field)
+        return list_add(option, field, text, place, why);
+    if (option->kind == CONF_TEXT || option->kind == CONF_LIST) {
         char *copy = strdup(text);
         CHECK(copy != NULL);
         free(*(char **)field);
@@ -207,6 +240,17 @@ static int line_of(const char *file, const char *key)
     return found;
 }
 
+static int list_pair(struct loading *l, const struct conf_option *option, const char *name,
+                     const char *value, const char *place)
+{
+    char pair[KEY_LENGTH_MAX + LIST_VALUE_MAX];
+    if (snprintf(pair, sizeof pair, "%s=%s", name, value) >= (int)sizeof pair)
+        l->status = err_set(ERR_CONFIG, l->why, "%s: '%s' is too long", place, name);
+    else
+        l->status = set_value(option, l->values, pair, place, l->why);
+    return l->status == 0;
+}
+
 static int on_pair(void *user, const char *section, const char *key,
                    const char *value LINE_PARAMETER)
 {
@@ -217,6 +261,8 @@ static int on_pair(void *user, const char *section, const char *key,
     (void)snprintf(place, sizeof place, "%s:%d", l->file, line_of(l->file, key));
     for (size_t i = 0; i < l->option_count; i++) {
         const struct conf_option *option = &l->options[i];
+        if (option->kind == CONF_LIST && strcmp(option->section, section) == 0)
+            return list_pair(l, option, key, value, place);
         if (strcmp(option->key, key) != 0 || strcmp(option->section, section) != 0)
             continue;
         if (l->seen[i])
@@ -373,7 +419,7 @@ int conf_load(const struct conf_option *options, size_t option_count, void *valu
 void conf_release(const struct conf_option *options, size_t option_count, void *values)
 {
     for (size_t i = 0; i < option_count; i++) {
-        if (options[i].kind != CONF_TEXT)
+        if (options[i].kind != CONF_TEXT && options[i].kind != CONF_LIST)
             continue;
         char **field = (char **)(void *)((char *)values + options[i].offset);
         free(*field);

@@ -26,6 +26,9 @@ enum conf_kind {
     CONF_SIZE,   /* uint64_t bytes: 4096, 64KiB, 1GiB */
     CONF_TIME,   /* uint64_t milliseconds: 250ms, 3s, 10m, 24h */
     CONF_SWITCH, /* uint64_t 0 or 1: yes/no, true/false, on/off, 1/0 */
+    CONF_LIST,   /* char *, heap; lines "name=value". Its section is its own: `name = value` there,
+                  * any   name once; --key name=value, repeated; CAIRN_KEY with one on each line. The
+                  * sources add to each other */
 };
 
 struct conf_option {
@@ -42,6 +45,7 @@ struct conf_option {
 #define CONF_TYPE_SIZE                                           uint64_t
 #define CONF_TYPE_TIME                                           uint64_t
 #define CONF_TYPE_SWITCH                                         uint64_t
+#define CONF_TYPE_LIST                                           char *
 #define CONF_FIELD(section, key, kind, fallback, min, max, help) CONF_TYPE_##kind key;
 #define CONF_ROW(owner, section, key, kind, fallback, min, max, help) \
     {#section, #key, CONF_##kind, fallback, min, max, help, offsetof(owner, key)},

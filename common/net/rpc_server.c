@@ -232,6 +232,13 @@ void rpc_server_quiesce(struct rpc_server *server)
     conn_pause(CONTAINER_OF(node, struct rpc_session, node)->conn);
 }
 
+void rpc_server_close(struct rpc_server *server)
+{
+    rpc_server_quiesce(server);
+    LIST_EACH(node, &server->sessions)
+    loop_defer_schedule(&CONTAINER_OF(node, struct rpc_session, node)->disconnect);
+}
+
 const char *rpc_server_address(const struct rpc_server *server)
 {
     return server->address;

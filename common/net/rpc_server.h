@@ -89,6 +89,9 @@ int rpc_server_create(struct loop *loop, const struct rpc_server_options *option
 void rpc_server_destroy(struct rpc_server *server);
 /* Stops accepting connections and reading requests; replies still leave. For a clean shutdown. */
 void rpc_server_quiesce(struct rpc_server *server);
+/* Stops listening and closes all connections in this iteration. Requests that the handlers still
+ * hold stay valid and are to be answered or dropped, into the void; then rpc_server_destroy. */
+void rpc_server_close(struct rpc_server *server);
 /* "127.0.0.1:7001", with the port the kernel chose. Valid as long as the server. */
 const char *rpc_server_address(const struct rpc_server *server);
 /* Connections that said hello; requests not yet answered. */

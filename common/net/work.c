@@ -25,11 +25,12 @@ struct work_pool {
     struct loop *loop;
     unsigned thread_count, queue_limit;
     pthread_t *threads;
-    unsigned pending; /* loop thread only */
+    unsigned started; /* of them; loop thread only, as pending */
+    unsigned pending;
 
     pthread_mutex_t lock; /* of everything below */
     pthread_cond_t available;
-    unsigned idle_count;
+    unsigned idle_count, ready_count;
     bool is_closing;
     bool done_posted; /* on_done will run on the loop */
     struct list ready, done;
@@ -82,6 +83,7 @@ static void finish(struct work_pool *pool, struct work *work)
     struct list *next = strand->waiting.next;
     list_remove(next);
     list_append(&pool->ready, next);
+    pool->ready_count++;
 }
 
 static void *worker_main(void *arg)
@@ -98,6 +100,7 @@ static void *worker_main(void *arg)
             break;
         struct work *work = CONTAINER_OF(pool->ready.next, struct work, node);
         list_remove(&work->node);
+        pool->ready_count--;
         unlock(pool);
         work->run(work);
         lock(pool);
@@ -109,6 +112,19 @@ static void *worker_main(void *arg)
     }
     unlock(pool);
     return NULL;
+}
+
+/* With one thread at least the rest can be done without. */
+static void start_thread(struct work_pool *pool)
+{
+    /* Signals are the loop's business. */
+    sigset_t all, before;
+    (void)sigfillset(&all);
+    CHECK(pthread_sigmask(SIG_SETMASK, &all, &before) == 0);
+    bool good = pthread_create(&pool->threads[pool->started], NULL, worker_main, pool) == 0;
+    CHECK(good || pool->started > 0);
+    pool->started += good;
+    CHECK(pthread_sigmask(SIG_SETMASK, &before, NULL) == 0);
 }
 
 struct work_pool *work_pool_create(struct loop *loop, unsigned thread_count, unsigned queue_limit)
@@ -127,15 +143,9 @@ struct work_pool *work_pool_create(struct loop *loop, unsigned thread_count, uns
     for (unsigned i = 0; i < STRAND_COUNT; i++)
         list_init(&pool->strands[i].waiting);
 
-    /* Signals are the loop's business. */
-    sigset_t all, before;
-    (void)sigfillset(&all);
-    CHECK(pthread_sigmask(SIG_SETMASK, &all, &before) == 0);
     pool->threads = calloc(thread_count, sizeof pool->threads[0]);
     CHECK(pool->threads != NULL);
-    for (unsigned i = 0; i < thread_count; i++)
-        CHECK(pthread_create(&pool->threads[i], NULL, worker_main, pool) == 0);
-    CHECK(pthread_sigmask(SIG_SETMASK, &before, NULL) == 0);
+    start_thread(pool);
     return pool;
 }
 
@@ -147,7 +157,7 @@ void work_pool_destroy(struct work_pool *pool)
     pool->is_closing = true;
     CHECK(pthread_cond_broadcast(&pool->available) == 0);
     unlock(pool);
-    for (unsigned i = 0; i < pool->thread_count; i++)
+    for (unsigned i = 0; i < pool->started; i++)
         CHECK(pthread_join(pool->threads[i], NULL) == 0);
     loop_post_cancel(pool->loop, on_done, pool);
     on_done(pool);
@@ -165,6 +175,7 @@ static int submit(struct work_pool *pool, uint32_t strand_index, struct work *wo
     CHECK(loop_is_here(pool->loop) && work->run && work->done);
     if (pool->pending >= pool->queue_limit)
         return -ERR_LIMIT;
+    bool is_short = false;
     pool->pending++;
     work->status = 0;
     work->strand = strand_index;
@@ -177,10 +188,15 @@ static int submit(struct work_pool *pool, uint32_t strand_index, struct work *wo
         if (strand)
             strand->is_busy = true;
         list_append(&pool->ready, &work->node);
+        pool->ready_count++;
         if (pool->idle_count > 0)
             CHECK(pthread_cond_signal(&pool->available) == 0);
+        /* Those that are woken are still counted as idle. */
+        is_short = pool->ready_count > pool->idle_count;
     }
     unlock(pool);
+    if (is_short && pool->started < pool->thread_count)
+        start_thread(pool);
     return 0;
 }
 

@@ -24,8 +24,9 @@ struct work {
 
 struct work_pool;
 
-/* Starts the threads. queue_limit counts what is submitted and not yet done. Owner thread of the
- * loop, as all functions here. Aborts when threads cannot be started. */
+/* The threads are started as they are needed, and then stay: a process may have many pools, one for
+ * each disk, most of them at rest. queue_limit counts what is submitted and not yet done. Owner
+ * thread of the loop, as all functions here. Aborts when not even one thread can be started. */
 struct work_pool *work_pool_create(struct loop *loop, unsigned thread_count, unsigned queue_limit);
 /* Everything submitted is still run, on the workers, and its done called here. Blocks until then.
  */

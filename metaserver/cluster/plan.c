@@ -2,6 +2,7 @@
 #include "metaserver/cluster/plan_private.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/base/check.h"
 #include "common/base/banned.h"
@@ -213,20 +214,29 @@ static void plan_form(const struct planning *p)
     }
 }
 
-/* More than a third of the targets that hold data or could: rather our own network than theirs. */
+/* More than a third of the targets that hold data or could: rather our own network than theirs. One
+ * host is never a storm, however many of the disks are in it. */
 static void look_for_a_storm(const struct planning *p)
 {
     unsigned total = 0, vanished = 0;
+    const char *host = NULL;
+    bool is_one_host = true;
     for (unsigned i = 0; i < p->view->table->target_count; i++) {
         const struct standing_of *s = &p->standings[i];
+        const struct target *t = &p->view->table->targets[i];
         bool away = s->standing != STANDING_WELL && s->standing != STANDING_FAILED;
         if (away && s->is_maintained)
             continue; /* it was announced */
         total += s->slots > 0 || s->standing == STANDING_WELL;
-        vanished += away && s->slots > 0;
+        if (!away || s->slots == 0)
+            continue;
+        vanished++;
+        if (host && strcmp(host, t->host) != 0)
+            is_one_host = false;
+        host = t->host;
     }
     p->plan->vanished = vanished;
-    p->plan->storm = vanished > 1 && vanished * 3 > total; /* one is never a storm */
+    p->plan->storm = !is_one_host && vanished * 3 > total;
 }
 
 static void plan_clear(struct plan *plan)

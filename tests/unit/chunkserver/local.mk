@@ -8,6 +8,7 @@ check_PROGRAMS += %D%/test-chunkserver
     %D%/suites.h \
     %D%/test_cluster.c \
     %D%/test_inventory.c \
+    %D%/test_daemon.c \
     %D%/test_left.c \
     %D%/test_life.c \
     %D%/test_load.c \

@@ -12,6 +12,7 @@ int main(int argc, char **argv)
         {"chunkserver/views", NULL, NULL, NULL, NULL, view_tests},
         {"chunkserver/options", NULL, NULL, NULL, NULL, option_tests},
         {"chunkserver/life", NULL, NULL, fixture_setup, fixture_teardown, life_tests},
+        {"chunkserver/daemon", NULL, NULL, fixture_setup, fixture_teardown, daemon_tests},
         {"chunkserver/cluster", NULL, NULL, fixture_setup, fixture_teardown, cluster_tests},
         {"chunkserver/left", NULL, NULL, fixture_setup, fixture_teardown, left_tests},
         {"chunkserver/inventory", NULL, NULL, fixture_setup, fixture_teardown, inventory_tests},

@@ -121,10 +121,37 @@ static void chunkservers_come_and_go(void)
     clean();
 }
 
-#define TESTS(T)          \
-    T(made_is_read_back)  \
-    T(no_cluster_is_told) \
-    T(daemons_have_names) \
+/* With several targets in each chunkserver, each has as many ports, and its folders by number. */
+static void targets_have_folders_and_ports(void)
+{
+    struct dev_cluster read, wanted;
+    struct dev_daemon d;
+    char path[DEV_PATH_MAX + 64], text[2048] = "", expected[160];
+    make();
+    clean();
+    wanted = made;
+    wanted.target_count = 3;
+    CU_ASSERT_EQUAL_FATAL(dev_cluster_make(folder, &wanted, &made, &why), 0);
+    CU_ASSERT_EQUAL_FATAL(dev_cluster_load(folder, &read, &why), 0);
+    CU_ASSERT_EQUAL(read.target_count, 3);
+    CU_ASSERT_EQUAL(dev_daemon_parse(&read, "c2", &d, &why), 0);
+    CU_ASSERT_EQUAL(dev_daemon_port(&read, d), made.chunk_port + 3);
+    dev_daemon_config(&read, d, path);
+    FILE *in = fopen(path, "re");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(in);
+    CU_ASSERT_TRUE(fread(text, 1, sizeof text - 1, in) > 0);
+    (void)fclose(in);
+    (void)snprintf(expected, sizeof expected, "3 = %s/c2/data3\n", folder);
+    CU_ASSERT_PTR_NOT_NULL(strstr(text, expected));
+    CU_ASSERT_PTR_NULL(strstr(text, "data ="));
+    clean();
+}
+
+#define TESTS(T)                      \
+    T(made_is_read_back)              \
+    T(targets_have_folders_and_ports) \
+    T(no_cluster_is_told)             \
+    T(daemons_have_names)             \
     T(chunkservers_come_and_go)
 CU_TestInfo tests_dev_cluster[] = {
 #define T(name) {#name, name},

@@ -12,7 +12,8 @@
     X(net, port_count, NUMBER, "1", 1, 100, "how many")                  \
     X(disk, reserve_size, SIZE, "4MiB", 0, UINT64_MAX, "kept free")      \
     X(disk, down_out, TIME, "10m", 1, UINT64_MAX, "patience")            \
-    X(disk, sync, SWITCH, "yes", 0, 1, "fsync")
+    X(disk, sync, SWITCH, "yes", 0, 1, "fsync")                          \
+    X(colours, colour, LIST, "", 0, 0, "a colour")
 struct sample {
     SAMPLE_OPTIONS(CONF_FIELD)
 };
@@ -77,6 +78,29 @@ static void later_sources_win(void)
     (void)unsetenv("CAIRN_PORT_COUNT");
 }
 
+/* A list takes any names in its section, and what environment and command line add; each name once.
+ */
+static void lists_grow(void)
+{
+    char red[] = "--colour=red=1", blue[] = "--colour=blue=2", odd[] = "--colour=blue";
+    CU_ASSERT_EQUAL(load_text("[colours]\nsea green = 3 ; dark\nred = a=b\n"), 0);
+    CU_ASSERT_STRING_EQUAL(values.colour, "sea green=3\nred=a=b\n");
+    CU_ASSERT_EQUAL(load_words(red, blue), 0);
+    CU_ASSERT_STRING_EQUAL(values.colour, "red=1\nblue=2\n");
+    CU_ASSERT_EQUAL(setenv("CAIRN_COLOUR", "green=4\nred=5", 1), 0);
+    CU_ASSERT_EQUAL(load_words(blue, NULL), 0);
+    CU_ASSERT_STRING_EQUAL(values.colour, "green=4\nred=5\nblue=2\n");
+    CU_ASSERT_EQUAL(load_words(blue, red), -ERR_CONFIG);
+    CU_ASSERT_STRING_EQUAL(why.text, "command line: colour red is given twice");
+    (void)unsetenv("CAIRN_COLOUR");
+    CU_ASSERT_EQUAL(load_words(odd, NULL), -ERR_CONFIG);
+    CU_ASSERT_PTR_NOT_NULL(strstr(why.text, "is not NAME=VALUE"));
+    CU_ASSERT_EQUAL(load_text("[colours]\nred = 1\nred = 2\n"), -ERR_CONFIG);
+    CU_ASSERT_PTR_NOT_NULL(strstr(why.text, ":3: colour red is given twice"));
+    CU_ASSERT_EQUAL(load_text("[disk]\ncolour = 1\n"), -ERR_CONFIG);
+    CU_ASSERT_PTR_NOT_NULL(strstr(why.text, "belongs under [colours]"));
+}
+
 /* Each mistake names the place, and an unknown key the nearest known one. */
 static void mistakes_are_explained(void)
 {
@@ -103,5 +127,6 @@ static void mistakes_are_explained(void)
 }
 
 CU_TestInfo conf_tests[] = {{"later_sources_win", later_sources_win},
+                            {"lists_grow", lists_grow},
                             {"mistakes_are_explained", mistakes_are_explained},
                             CU_TEST_INFO_NULL};

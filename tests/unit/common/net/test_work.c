@@ -1,4 +1,5 @@
 /* The worker pool and its strands. */
+#include <dirent.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <time.h>
@@ -93,9 +94,47 @@ static void limit_and_destroy(void)
     CU_ASSERT_EQUAL(atomic_load(&running_most), THREADS);
 }
 
+static unsigned thread_count(void)
+{
+    unsigned count = 0;
+    DIR *folder = opendir("/proc/self/task");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(folder);
+    while (readdir(folder))
+        count++;
+    (void)closedir(folder);
+    return count - 2;
+}
+
+/* A pool at rest has one thread; as many works as it may have threads run together, also when some
+ * of these were there before. Threads of earlier tests may still be counted, never ours too few. */
+static void threads_come_when_needed(void)
+{
+    unsigned before = thread_count();
+    struct work_pool *pool = work_pool_create(f.loop, THREADS, WORKS);
+    struct work works[THREADS], single = {.run = run_together, .done = count_done};
+    CU_ASSERT(thread_count() <= before + 1);
+    done_count = 0;
+    atomic_store(&running_most, THREADS); /* this one does not wait */
+    CU_ASSERT_EQUAL(work_submit(pool, &single), 0);
+    CU_ASSERT(wait_for(&done_count, 1));
+    for (unsigned round = 0; round < 2; round++) {
+        done_count = 0;
+        atomic_store(&running_most, 0);
+        for (int i = 0; i < THREADS; i++) {
+            works[i] = (struct work){.run = run_together, .done = count_done};
+            CU_ASSERT_EQUAL(work_submit(pool, &works[i]), 0);
+        }
+        CU_ASSERT(wait_for(&done_count, THREADS));
+        CU_ASSERT_EQUAL(atomic_load(&running_most), THREADS);
+        CU_ASSERT(thread_count() <= before + THREADS);
+    }
+    work_pool_destroy(pool);
+}
+
 #define TESTS(T)          \
     T(strands_keep_order) \
-    T(limit_and_destroy)
+    T(limit_and_destroy)  \
+    T(threads_come_when_needed)
 static CU_TestInfo tests[] = {
 #define T(name) {#name, name},
     TESTS(T)

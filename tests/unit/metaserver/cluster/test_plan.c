@@ -201,6 +201,27 @@ static void storm_brake(void)
     finish();
 }
 
+/* D26: one server is never a storm, even when more than a third of all disks are in it; a disk of
+ * another one, and it is. */
+static void one_server_is_no_storm(void)
+{
+    leader_init(&l, 9, 32, 3);
+    for (unsigned i = 0; i < 4; i++)
+        (void)strncpy(l.f.table.targets[i].host, "big", TARGET_TEXT_MAX - 1);
+    run(700000, SILENT(1, 2, 3, 4));
+    CU_ASSERT_FALSE(l.plan->storm);
+    CU_ASSERT_EQUAL(l.plan->vanished, 4);
+    uint64_t replaced = 0;
+    for (uint32_t shard = 0; shard < 32; shard++)
+        for (unsigned i = 0; i < 3; i++)
+            replaced += shard_table_shard(&l.f.table, 3, shard)->slot[i].state == SLOT_SYNCING;
+    CU_ASSERT_TRUE(replaced > 0);
+    run(60000, SILENT(1, 2, 3, 4, 5));
+    CU_ASSERT_TRUE(l.plan->storm);
+    CU_ASSERT_EQUAL(l.plan->replacement_count, 0);
+    finish();
+}
+
 /* Shards with fewer copies left come first, and no target sends or receives more than its share
  * (D25). */
 static void fewest_copies_first_and_few_at_a_time(void)
@@ -276,6 +297,7 @@ static void summary(void)
     T(last_of_three_copies_is_copied_at_once) \
     T(failed_disk_is_replaced_at_once)        \
     T(storm_brake)                            \
+    T(one_server_is_no_storm)                 \
     T(fewest_copies_first_and_few_at_a_time)  \
     T(unavailable_shard_is_left_alone)        \
     T(summary)
