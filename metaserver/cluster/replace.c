@@ -52,19 +52,12 @@ static void add(struct lost_slots *lost, struct lost_slot slot)
     lost->slots[lost->count++] = slot;
 }
 
-/* Its move was for a drain that is no more. */
-static bool is_called_off(const struct planning *p, const struct shard *s)
-{
-    return s->move.incoming && s->move.state == SLOT_SYNCING &&
-           !standing_of(p, s->move.outgoing)->is_drained;
-}
-
 /* At most one slot of a shard: the second would name an epoch that the first has ended. */
 static void find_lost(const struct planning *p, unsigned copies, uint32_t shard,
                       struct lost_slots *lost)
 {
     const struct shard *s = shard_table_shard(p->view->table, copies, shard);
-    unsigned good = s->epoch > 0 && !is_called_off(p, s) ? good_copies(p, s, copies) : 0;
+    unsigned good = s->epoch > 0 ? good_copies(p, s, copies) : 0;
     uint32_t drained = 0;
     for (unsigned i = 0; good > 0 && i < copies; i++) {
         const struct standing_of *holder = standing_of(p, s->slot[i].target);
@@ -187,23 +180,6 @@ static void replace_slot(const struct planning *p, const struct ring *ring,
     };
 }
 
-/* A drain was called off: what its moves have not finished yet stays where it is. */
-static void call_off_moves(const struct planning *p, unsigned limit)
-{
-    const struct shard_table *table = p->view->table;
-    struct plan *plan = p->plan;
-    for (unsigned copies = 1; copies <= COPIES_MAX; copies++)
-        for (uint32_t shard = 0; table->shards[copies] && shard < table->shard_count; shard++) {
-            const struct shard *s = &table->shards[copies][shard];
-            if (plan->replacement_count < limit && is_called_off(p, s))
-                plan->replacements[plan->replacement_count++] =
-                    (struct rec_slot_change){.copies = (uint8_t)copies,
-                                             .shard = shard,
-                                             .epoch = s->epoch,
-                                             .old_target = s->move.outgoing};
-        }
-}
-
 void plan_replacements(struct planning *p)
 {
     const struct shard_table *table = p->view->table;
@@ -215,7 +191,6 @@ void plan_replacements(struct planning *p)
     for (unsigned i = 0; i < table->target_count; i++)
         any = any || (p->standings[i].has_slots &&
                       (p->standings[i].standing >= STANDING_DOWN || p->standings[i].is_drained));
-    call_off_moves(p, limit);
     for (unsigned copies = 1; any && copies <= COPIES_MAX; copies++)
         for (uint32_t shard = 0; table->shards[copies] && shard < table->shard_count; shard++)
             find_lost(p, copies, shard, &lost);

@@ -154,6 +154,7 @@ static bool equal_target(const struct target *a, const struct target *b)
 {
     return b && memcmp(&a->uuid, &b->uuid, sizeof a->uuid) == 0 && a->state == b->state &&
            a->incarnation == b->incarnation && a->weight == b->weight && a->admin == b->admin &&
+           a->rebalance == b->rebalance &&
            equal_text(a->name, b->name) && equal_text(a->address, b->address) &&
            equal_text(a->host, b->host);
 }

@@ -5,7 +5,8 @@
 #include "common/ring/shard_table.h"
 #include "tests/lib/tap.h"
 
-extern CU_SuiteInfo suite_ring, suite_placement, suite_rules, suite_codec, suite_move, suite_oracle;
+extern CU_SuiteInfo suite_ring, suite_placement, suite_rules, suite_codec, suite_move, suite_oracle,
+    suite_form;
 
 struct fixture {
     struct shard_table table;
