@@ -39,11 +39,14 @@ void targets_stop(struct metaserver *m)
     map_release(&m->heard);
 }
 
-void targets_registered(struct metaserver *m, uint32_t target, uint64_t incarnation)
+void targets_registered(struct metaserver *m, uint32_t target,
+                        const struct msg_target_register *ask)
 {
     struct target_heard *h = heard_of(m, target);
-    h->incarnation = incarnation;
-    h->heard_ms = loop_now_ms();
+    h->incarnation = ask->incarnation;
+    h->heard_ms = h->up_since_ms = loop_now_ms();
+    h->bytes_total = ask->bytes_total;
+    h->bytes_used = ask->bytes_used;
     h->failed = false;
     h->deleted_batch = 0;
     m->plan_at_ms = 0;
@@ -100,6 +103,7 @@ static void take_figures(struct target_heard *h, const struct msg_heartbeat *ask
     h->resync_chunks = ask->resync_chunks;
     h->crc_errors = ask->crc_errors;
     h->blocks_repaired = ask->blocks_repaired;
+    h->left_bytes = ask->left_bytes;
     h->deleted_batch = ask->deleted_batch;
     h->failed = ask->failed != 0;
 }
@@ -206,8 +210,18 @@ static void carry_out(struct metaserver *m, struct plan *plan)
         encode_target_offline(&body, &offline);
         command(m, MSG_target_offline, &body);
     }
+    if (plan->weight_count) {
+        struct msg_target_weights weights = {
+            .targets = {.count = plan->weight_count, .items = plan->weights}};
+        for (unsigned i = 0; i < plan->weight_count; i++)
+            log_info("target.weight", "target=%u weight=%u %s", plan->weights[i].target,
+                     plan->weights[i].weight,
+                     plan->weights[i].rebalance ? "its load shall change" : "its load fits");
+        encode_target_weights(&body, &weights);
+        command(m, MSG_target_weights, &body);
+    }
     if (plan->form_copies) {
-        struct msg_shards_form form = {.copies = (uint8_t)plan->form_copies};
+        struct msg_shards_form form = {.copies = (uint8_t)plan->form_copies, .way = FORM_PLAN};
         log_info("shards.form", "copies=%u", plan->form_copies);
         encode_shards_form(&body, &form);
         command(m, MSG_shards_form, &body);
@@ -257,6 +271,10 @@ void targets_tick(struct metaserver *m)
                                               .heard = h->heard_ms != 0,
                                               .heard_ms = h->heard_ms,
                                               .receptions = receptions_of(t, h->target),
+                                              .bytes_total = h->bytes_total,
+                                              .bytes_used = h->bytes_used,
+                                              .left_bytes = h->left_bytes,
+                                              .up_since_ms = h->up_since_ms,
                                               .failed = h->failed};
     }
     qsort(views, count, sizeof *views, compare_views);

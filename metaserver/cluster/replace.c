@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "common/base/check.h"
-#include "metaserver/cluster/plan_private.h"
+#include "metaserver/cluster/balance.h"
 #include "common/base/banned.h"
 
 struct lost_slot {
@@ -111,17 +111,14 @@ static const struct ring *ring_of(const struct planning *p)
     uint64_t digest = digest_targets(table);
     if (p->planner->ring && p->planner->ring_digest == digest)
         return p->planner->ring;
-    struct ring_target *targets = calloc(table->target_count + 1, sizeof *targets);
-    CHECK(targets != NULL);
-    for (unsigned i = 0; i < table->target_count; i++) {
-        const struct target *t = &table->targets[i];
-        targets[i] = (struct ring_target){
-            .id = t->id, .uuid = t->uuid, .host = t->host, .weight = target_ring_weight(t)};
-    }
+    uint32_t *weights = calloc(table->target_count + 1, sizeof *weights);
+    CHECK(weights != NULL);
+    for (unsigned i = 0; i < table->target_count; i++)
+        weights[i] = target_ring_weight(&table->targets[i]);
     ring_destroy(p->planner->ring);
-    p->planner->ring = ring_create(targets, table->target_count);
+    p->planner->ring = shard_table_ring(table, weights);
     p->planner->ring_digest = digest;
-    free(targets);
+    free(weights);
     return p->planner->ring;
 }
 
@@ -147,6 +144,21 @@ static void note_blocked(const struct planning *p, uint32_t target)
     plan->blocked[i].slots++;
 }
 
+/* What leaves a drained target goes where a balance would fill anyway. */
+static int choose(const struct planning *p, const struct ring *ring, const struct lost_slot *lost,
+                  const uint32_t *taken, unsigned taken_count, uint32_t *ret_target)
+{
+    uint32_t wish =
+        lost->is_drained ? balance_wish(p, lost->copies, lost->shard, lost->target) : RING_CLOSED;
+    if (wish == RING_BUSY)
+        return -ERR_BUSY;
+    if (wish != RING_CLOSED) {
+        *ret_target = wish;
+        return 0;
+    }
+    return ring_replacement(ring, lost->shard, taken, taken_count, pending_of, p, ret_target);
+}
+
 static void replace_slot(const struct planning *p, const struct ring *ring,
                          const struct lost_slot *lost)
 {
@@ -157,14 +169,17 @@ static void replace_slot(const struct planning *p, const struct ring *ring,
     unsigned taken_count = 0;
     /* The last good copy does not queue behind resyncs of shards that have more; its source takes
      * it first, and receptions stay bounded. */
-    if ((lost->good > 1 || lost->is_drained) && source->sends >= p->options->sends_max)
+    if ((lost->good > 1 || lost->is_drained) && source->sends >= p->options->sends_max) {
+        p->plan->waiting++;
         return;
+    }
     for (unsigned i = 0; i < lost->copies; i++)
         if (s->slot[i].target != lost->target)
             taken[taken_count++] = s->slot[i].target;
     if (s->move.incoming)
         taken[taken_count++] = s->move.incoming;
-    int status = ring_replacement(ring, lost->shard, taken, taken_count, pending_of, p, &target);
+    int status = choose(p, ring, lost, taken, taken_count, &target);
+    p->plan->waiting += status == -ERR_BUSY;
     if (status == -ERR_NO_ENTRY)
         note_blocked(p, lost->target);
     if (status != 0)
@@ -194,6 +209,7 @@ void plan_replacements(struct planning *p)
     for (unsigned copies = 1; any && copies <= COPIES_MAX; copies++)
         for (uint32_t shard = 0; table->shards[copies] && shard < table->shard_count; shard++)
             find_lost(p, copies, shard, &lost);
+    plan_balance(p);
     if (lost.count > 0) {
         const struct ring *ring = ring_of(p);
         qsort(lost.slots, lost.count, sizeof *lost.slots, compare_lost);
@@ -201,4 +217,6 @@ void plan_replacements(struct planning *p)
             replace_slot(p, ring, &lost.slots[i]);
     }
     free(lost.slots);
+    if (p->plan->replacement_count < limit)
+        plan_balance_moves(p, limit);
 }

@@ -154,9 +154,8 @@ static bool equal_target(const struct target *a, const struct target *b)
 {
     return b && memcmp(&a->uuid, &b->uuid, sizeof a->uuid) == 0 && a->state == b->state &&
            a->incarnation == b->incarnation && a->weight == b->weight && a->admin == b->admin &&
-           a->rebalance == b->rebalance &&
-           equal_text(a->name, b->name) && equal_text(a->address, b->address) &&
-           equal_text(a->host, b->host);
+           a->rebalance == b->rebalance && equal_text(a->name, b->name) &&
+           equal_text(a->address, b->address) && equal_text(a->host, b->host);
 }
 
 static bool equal_shard(const struct shard *a, const struct shard *b, unsigned copies)

@@ -6,7 +6,7 @@
 #include "metaserver/cluster/summary.h"
 #include "tests/unit/common/ring/shard_fixture.h"
 
-extern CU_SuiteInfo suite_plan, suite_drain, suite_life;
+extern CU_SuiteInfo suite_plan, suite_drain, suite_life, suite_balance, suite_capacity;
 
 enum { LEADER_TARGETS_MAX = 32 };
 
