@@ -40,7 +40,11 @@ bool capacity_is_settled(const struct planning *p, uint32_t target)
         return false;
     uint64_t since =
         v->up_since_ms > p->view->leader_since_ms ? v->up_since_ms : p->view->leader_since_ms;
+#ifndef PLANT_D25_SETTLE
     return p->view->now_ms >= since + p->options->settle_ms;
+#else
+    return p->view->now_ms >= since;
+#endif
 }
 
 static bool is_fuller(const struct target_view *v, uint64_t bytes, unsigned percent)
