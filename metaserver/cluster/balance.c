@@ -97,10 +97,18 @@ static void count_loads(const struct planning *p, uint32_t *loads)
                 loads[standing_of(p, holder(&table->shards[copies][shard], i)) - p->standings]++;
 }
 
-static uint64_t add_bytes(uint64_t digest, const void *bytes, size_t size)
+/* FNV-1a. */
+static uint64_t add_number(uint64_t digest, uint32_t number)
 {
-    for (size_t i = 0; i < size; i++)
-        digest = (digest ^ ((const uint8_t *)bytes)[i]) * 0x100000001b3u;
+    for (unsigned shift = 0; shift < 32; shift += 8)
+        digest = (digest ^ (number >> shift & 0xff)) * 0x100000001b3u;
+    return digest;
+}
+
+static uint64_t add_text(uint64_t digest, const char *text)
+{
+    for (; *text; text++)
+        digest = (digest ^ (uint8_t)*text) * 0x100000001b3u;
     return digest;
 }
 
@@ -116,9 +124,12 @@ static void note_target(const struct planning *p, unsigned i, struct inputs *in)
     in->is_changed[i] = is_up && t->admin == TARGET_ACTIVE && in->weights[i] > 0 && is_settled &&
                         (t->rebalance || is_overfull);
     in->changed_count += in->is_changed[i];
-    uint32_t facts[] = {t->id, in->weights[i], in->is_closed[i], in->is_changed[i], is_overfull};
-    in->digest = add_bytes(in->digest, facts, sizeof facts);
-    in->digest = add_bytes(in->digest, t->host, strlen(t->host));
+    in->digest = add_number(in->digest, t->id);
+    in->digest = add_number(in->digest, in->weights[i]);
+    in->digest =
+        add_number(in->digest, (uint32_t)in->is_closed[i] << 2 | (uint32_t)in->is_changed[i] << 1 |
+                                   (uint32_t)is_overfull);
+    in->digest = add_text(in->digest, t->host);
 }
 
 static void gather(const struct planning *p, struct inputs *in)
