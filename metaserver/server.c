@@ -4,6 +4,7 @@
 
 #include "common/base/check.h"
 #include "common/base/log.h"
+#include "metaserver/jobs.h"
 #include "metaserver/metaserver.h"
 
 bool meta_is_ready(const struct metaserver *m)
@@ -187,6 +188,8 @@ static bool is_change(uint16_t code)
     case MSG_session_close:
     case MSG_target_goodbye:
     case MSG_target_admin:
+    case MSG_job_set:
+    case MSG_config_set:
     case MSG_meta_load:
     case MSG_meta_load_end:
         return true;
@@ -195,14 +198,22 @@ static bool is_change(uint16_t code)
     }
 }
 
+/* What operators do with servers, not with files. */
+static bool is_about_servers(uint16_t code)
+{
+    return code == MSG_target_goodbye || code == MSG_target_admin || code == MSG_target_remove ||
+           code == MSG_job_start || code == MSG_job_set || code == MSG_config_set ||
+           code == MSG_config_get;
+}
+
 /* Half a tree is nobody's business; chunkservers and the tools go on. */
 static bool waits_for_load(struct metaserver *m, uint16_t code)
 {
-    if (!fs_is_loading(m->fs) || code == MSG_meta_statfs)
+    if (!fs_is_loading(m->fs) || code == MSG_meta_statfs || is_about_servers(code))
         return false;
     return fs_is_query(code) || code == MSG_session_open ||
            (is_change(code) && code != MSG_meta_load && code != MSG_meta_load_end &&
-            code != MSG_session_close && code != MSG_target_goodbye && code != MSG_target_admin);
+            code != MSG_session_close);
 }
 
 static void dispatch_leader(struct metaserver *m, struct rpc_request *take_request)
@@ -258,6 +269,18 @@ static void dispatch_leader(struct metaserver *m, struct rpc_request *take_reque
         return;
     case MSG_shard_report:
         on_shard_report(m, take_request);
+        return;
+    case MSG_job_plan:
+        jobs_on_plan(m, take_request);
+        return;
+    case MSG_job_start:
+        jobs_on_start(m, take_request);
+        return;
+    case MSG_job_list:
+        jobs_on_list(m, take_request);
+        return;
+    case MSG_target_remove:
+        jobs_on_remove(m, take_request);
         return;
     default:
         rpc_reply_error(take_request, -ERR_NOT_SUPPORTED, "not a request for a metaserver", NULL);
@@ -361,6 +384,7 @@ static void on_leader_ready(void *arg, int status)
     m->leader_ready_ms = loop_now_ms();
     sessions_start(m);
     targets_start(m);
+    jobs_begin(m);
     log_info("leader.ready", "term=%llu applied=%llu", (unsigned long long)m->leader_term,
              (unsigned long long)meta_applied(m));
 }

@@ -107,7 +107,7 @@ static int form(struct shard_table *t, uint64_t version, unsigned copies,
         for (uint32_t i = 0; i < t->shard_count; i++) {
             for (unsigned slot = 0; slot < copies; slot++)
                 t->shards[copies][i].slot[slot] =
-                    (struct slot){ids[(size_t)i * copies + slot], SLOT_INSYNC};
+                    (struct slot){.target = ids[(size_t)i * copies + slot], .state = SLOT_INSYNC};
             shard_changed(t, &t->shards[copies][i], version);
         }
         note_shares(t, copies);

@@ -211,8 +211,8 @@ static void make(const struct planning *p, const struct inputs *in, struct balan
         size_t count = (size_t)table->shard_count * copies;
         if (!table->shards[copies])
             continue;
-        b->from[copies] = calloc(count, sizeof **b->from);
-        b->to[copies] = calloc(count, sizeof **b->to);
+        b->from[copies] = calloc(count + 1, sizeof **b->from);
+        b->to[copies] = calloc(count + 1, sizeof **b->to);
         CHECK(b->from[copies] != NULL && b->to[copies] != NULL);
         read_slots(table, copies, b->from[copies]);
         memcpy(b->to[copies], b->from[copies], count * sizeof **b->to);
@@ -272,7 +272,7 @@ void plan_balance(struct planning *p)
 static bool may_receive(const struct planning *p, uint32_t target)
 {
     const struct standing_of *s = standing_of(p, target);
-    return s->standing == STANDING_WELL && s->receptions < p->options->receptions_max;
+    return s->standing == STANDING_WELL && s->receptions < p->receptions_max;
 }
 
 uint32_t balance_wish(const struct planning *p, unsigned copies, uint32_t shard, uint32_t target)
@@ -338,7 +338,7 @@ static void start_move(const struct planning *p, unsigned copies, uint32_t shard
     struct chain_view chain = shard_table_chain(p->view->table, copies, shard);
     struct standing_of *source = standing_of(p, chain.member[chain.insync_count - 1]);
     if (move->outgoing == 0 || move->incoming == 0 || s->move.incoming ||
-        source->standing != STANDING_WELL || source->sends >= p->options->sends_max)
+        source->standing != STANDING_WELL || source->sends >= p->sends_max)
         return;
     source->sends++;
     standing_of(p, move->incoming)->receptions++;

@@ -18,24 +18,9 @@ enum {
 
 /* ---- who may take part ---- */
 
-static const struct target_view *view_of(const struct planning *p, uint32_t target)
-{
-    for (unsigned low = 0, high = p->view->target_count; low < high;) {
-        unsigned middle = (low + high) / 2;
-        const struct target_view *v = &p->view->targets[middle];
-        if (v->target == target)
-            return v;
-        if (v->target < target)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return NULL;
-}
-
 bool capacity_is_settled(const struct planning *p, uint32_t target)
 {
-    const struct target_view *v = view_of(p, target);
+    const struct target_view *v = plan_view_of(p->view, target);
     if (!v || !v->heard)
         return false;
     uint64_t since =
@@ -54,13 +39,13 @@ static bool is_fuller(const struct target_view *v, uint64_t bytes, unsigned perc
 
 bool capacity_is_full(const struct planning *p, uint32_t target)
 {
-    const struct target_view *v = view_of(p, target);
+    const struct target_view *v = plan_view_of(p->view, target);
     return v && is_fuller(v, v->bytes_used, PERCENT_FULL);
 }
 
 bool capacity_is_overfull(const struct planning *p, uint32_t target)
 {
-    const struct target_view *v = view_of(p, target);
+    const struct target_view *v = plan_view_of(p->view, target);
     /* What has left is deleted by and by: it counts as gone, or ever more would follow it. */
     return v && is_fuller(v, v->bytes_used > v->left_bytes ? v->bytes_used - v->left_bytes : 0,
                           PERCENT_OVERFULL);
@@ -87,7 +72,7 @@ static void weigh(const struct planning *p, struct weighing *w, bool is_formed)
     const struct shard_table *table = p->view->table;
     for (unsigned i = 0; i < table->target_count; i++) {
         const struct target *t = &table->targets[i];
-        const struct target_view *v = view_of(p, t->id);
+        const struct target_view *v = plan_view_of(p->view, t->id);
         if (p->standings[i].standing != STANDING_WELL || !v || v->bytes_total == 0 ||
             t->weight == 0 || (is_formed && !capacity_is_settled(p, t->id)))
             continue;

@@ -33,6 +33,10 @@ static void put_target(struct fs *fs, const struct target *t)
     uint8_t admin = (uint8_t)(t->admin | (t->rebalance ? ROW_REBALANCE : 0));
     if (admin != 0)
         put_u8(&row, admin);
+    if (t->admin == TARGET_MAINTENANCE) {
+        put_u64(&row, t->maintenance_ms);
+        put_u64(&row, t->maintenance_version);
+    }
     put_if_changed(fs, key_of_u64('T', t->id), bytes_slice(&row));
     bytes_release(&row);
 }
@@ -54,8 +58,10 @@ int target_unpack(struct slice value, struct target *ret)
     if (!get_uuid(&in, &ret->uuid) || !text_get(&in, ret->name) || !text_get(&in, ret->address) ||
         !text_get(&in, ret->host) || !get_u8(&in, &state) || !get_u64(&in, &ret->incarnation) ||
         !get_u32(&in, &ret->weight) || (in.at != in.end && !get_u8(&in, &admin)) ||
-        in.at != in.end || state < TARGET_UP || state > TARGET_FAILED ||
-        (admin & ~ROW_REBALANCE) > TARGET_DRAINING)
+        (admin & ~ROW_REBALANCE) > TARGET_MAINTENANCE ||
+        ((admin & ~ROW_REBALANCE) == TARGET_MAINTENANCE &&
+         (!get_u64(&in, &ret->maintenance_ms) || !get_u64(&in, &ret->maintenance_version))) ||
+        in.at != in.end || state < TARGET_UP || state > TARGET_FAILED)
         return -ERR_CORRUPT;
     ret->state = state;
     ret->rebalance = (admin & ROW_REBALANCE) != 0;
@@ -65,14 +71,14 @@ int target_unpack(struct slice value, struct target *ret)
 
 static void put_shard(struct fs *fs, unsigned copies, uint32_t number, const struct shard *s)
 {
-    uint8_t row[SHARD_FIXED_SIZE + SLOTS_PACKED_MAX];
+    uint8_t row[SHARD_FIXED_SIZE + SHARD_ROW_MAX];
     store_u64(row, s->epoch);
     store_u64(row + 8, s->changed_version);
-    size_t size = SHARD_FIXED_SIZE + shard_pack_slots(s, copies, row + SHARD_FIXED_SIZE);
+    size_t size = SHARD_FIXED_SIZE + shard_pack_row(s, copies, row + SHARD_FIXED_SIZE);
     row_put(fs, key_of_shard(copies, number), slice_of(row, size));
 }
 
-/* Writes what this command changed in the mirror. */
+/* Writes what this command changed in the mirror, and what it counts for. */
 static void table_save(struct op *o)
 {
     const struct shard_table *t = &o->fs->table;
@@ -80,10 +86,12 @@ static void table_save(struct op *o)
         put_target(o->fs, &t->targets[i]);
     for (unsigned copies = 1; copies <= COPIES_MAX; copies++)
         for (uint32_t n = 0; t->shards[copies] && n < t->shard_count; n++)
-            if (t->shards[copies][n].changed_version == o->index)
+            if (t->shards[copies][n].changed_version == o->index) {
                 put_shard(o->fs, copies, n, &t->shards[copies][n]);
+                jobs_count_left(o->fs, &t->shards[copies][n]);
+            }
     o->fs->state.table_version = t->version;
-    o->fs->table_touched = true;
+    o->fs->mirrors_touched = true;
     o->result->table_changed = true;
 }
 
@@ -116,7 +124,7 @@ static int load_shards(struct shard_table *table, struct fs_view *v)
         struct shard s = {.epoch = load_u64(value.data),
                           .changed_version = load_u64(value.data + 8)};
         struct slice slots = slice_of(value.data + SHARD_FIXED_SIZE, value.size - SHARD_FIXED_SIZE);
-        status = shard_unpack_slots(slots, key.data[1], &s);
+        status = shard_unpack_row(slots, key.data[1], &s);
         if (status == 0)
             status = shard_table_put_shard(table, key.data[1], __builtin_bswap32(number), &s);
         if (status)
@@ -256,24 +264,40 @@ int op_target_weights(struct op *o, const struct msg_target_weights *m)
     return table_done(o, changed);
 }
 
-/* All of them or none. */
+void admin_set(struct op *o, const uint32_t *targets, unsigned count, enum target_admin admin)
+{
+    uint64_t before = o->fs->table.version;
+    for (unsigned i = 0; i < count; i++)
+        CHECK(shard_table_set_admin(&o->fs->table, o->index, targets[i], admin) == 0);
+    if (o->fs->table.version != before)
+        table_save(o);
+}
+
+/* All of them or none. A target that a running job drains is that job's: cancel it. */
 int op_target_admin(struct op *o, const struct msg_target_admin *m)
 {
     struct rec_target_ref ref;
     struct slice cursor = m->targets.raw;
-    uint64_t before = o->fs->table.version;
-    if (m->admin > TARGET_DRAINING)
+    struct shard_table *table = &o->fs->table;
+    uint64_t before = table->version;
+    if (m->admin > TARGET_MAINTENANCE)
         return -ERR_INVALID;
-    while (rec_target_ref_next(&cursor, &ref))
-        if (!shard_table_target(&o->fs->table, ref.target))
+    while (rec_target_ref_next(&cursor, &ref)) {
+        if (!shard_table_target(table, ref.target))
             return -ERR_NO_ENTRY;
+        if (m->admin != TARGET_DRAINING && fs_job_draining(o->fs, ref.target))
+            return -ERR_REFUSED;
+    }
     if (o->check_only)
         return 0;
     cursor = m->targets.raw;
-    while (rec_target_ref_next(&cursor, &ref))
-        CHECK(shard_table_set_admin(&o->fs->table, o->index, ref.target,
-                                    (enum target_admin)m->admin) == 0);
-    return table_done(o, o->fs->table.version != before);
+    while (rec_target_ref_next(&cursor, &ref)) {
+        if (m->admin == TARGET_MAINTENANCE)
+            CHECK(shard_table_set_maintenance(table, o->index, ref.target, m->for_ms) == 0);
+        else
+            CHECK(shard_table_set_admin(table, o->index, ref.target, m->admin) == 0);
+    }
+    return table_done(o, table->version != before);
 }
 
 int query_shard_table(struct query *q, const struct msg_shard_table *m)

@@ -22,9 +22,10 @@ check_PROGRAMS += %D%/test-metaserver
     %D%/faults.c %D%/faults.h \
     %D%/daemon_main.c \
     %D%/test_daemon_clients.c \
+    %D%/test_daemon_jobs.c \
     %D%/test_daemon_space.c \
     %D%/test_daemon_targets.c
-%C%_test_metaserver_LDADD = $(TEST_LIBS) $(NET_LIBS)
+%C%_test_metaserver_LDADD = $(TEST_LIBS) common/ring/libring.a $(NET_LIBS)
 
 # Starts metaserver-with-faults: cairn-metaserver with calls of libc that fail on request.
 check_PROGRAMS += %D%/test-metaserver-faults %D%/metaserver-with-faults
@@ -38,6 +39,10 @@ check_PROGRAMS += %D%/test-metaserver-faults %D%/metaserver-with-faults
 %C%_metaserver_with_faults_SOURCES = $(metaserver_cairn_metaserver_SOURCES) \
     %D%/faults.c %D%/faults.h
 %C%_metaserver_with_faults_LDADD = $(metaserver_cairn_metaserver_LDADD)
+
+check_PROGRAMS += %D%/test-metaserver-jobs
+%C%_test_metaserver_jobs_SOURCES = %D%/test_jobs.c tests/unit/metaserver/fs/fixture.c
+%C%_test_metaserver_jobs_LDADD = $(TEST_LIBS) metaserver/libjobs.a $(FS_LIBS)
 
 check_PROGRAMS += %D%/test-metaserver-queries
 %C%_test_metaserver_queries_SOURCES = %D%/test_queries.c
