@@ -66,6 +66,9 @@ second D14_COMMIT  metaserver/fs/test-metaserver-fs          dead_
 second BETWEEN     common/ring/test-common-ring              others_wait
 second D19         common/ring/test-common-ring              oracle
 second D25         chunkserver/chain/test-chunkserver-chain  pace
+second D25_RUSH    metaserver/cluster/test-metaserver-cluster one_dies_meanwhile
+second D25_SETTLE  metaserver/cluster/test-metaserver-cluster waits_until_it_has_settled
+second BALANCE_END metaserver/cluster/test-metaserver-cluster a_replaced_server_costs_one_copy
 second D26         metaserver/cluster/test-metaserver-cluster storm_brake
 second MAINTENANCE metaserver/cluster/test-metaserver-cluster is_waited_for
 second D28         common/client/test-common-client          pages
