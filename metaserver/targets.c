@@ -163,7 +163,7 @@ static struct plan_options plan_options_of(const struct metaserver *m)
     o.suspect_ms = SUSPECT_MS;
     o.down_out_ms = m->options.down_out > UINT32_MAX ? UINT32_MAX : (uint32_t)m->options.down_out;
     o.initial_targets = counts.initial_targets;
-    o.copies_wanted = counts.copies ? 1u << counts.copies : 0;
+    o.copies_wanted = fs_copies_wanted(m->fs);
     return o;
 }
 

@@ -11,6 +11,7 @@ noinst_LIBRARIES += %D%/libfs.a
     %D%/mode.h \
     %D%/op_chunk.c \
     %D%/op_cluster.c \
+    %D%/op_copies.c \
     %D%/op_create.c \
     %D%/op_link.c \
     %D%/op_load.c \

@@ -225,7 +225,7 @@ static void impossible_records_are_refused(void)
     inodes[0].number = 0;
     inodes[1].number = 10;
     inodes[2].mode = 0644;
-    inodes[3].copies = 2;
+    inodes[3].copies = COPIES_MAX + 1;
     inodes[4].nlink = 0;
     inodes[5].chunk_generation = 0;
     inodes[6].first_generation = 2;
