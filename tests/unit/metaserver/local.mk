@@ -22,6 +22,7 @@ check_PROGRAMS += %D%/test-metaserver
     %D%/faults.c %D%/faults.h \
     %D%/daemon_main.c \
     %D%/test_daemon_clients.c \
+    %D%/test_daemon_moves.c \
     %D%/test_daemon_space.c \
     %D%/test_daemon_targets.c
 %C%_test_metaserver_LDADD = $(TEST_LIBS) $(NET_LIBS)
