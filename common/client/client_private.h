@@ -113,6 +113,7 @@ struct client {
     struct client_table table;
     struct client_calls calls;
     struct client_release_batch release;
+    struct list moves; /* copies.c */
     struct attr_cache cache;
     struct map files; /* inode -> struct client_file */
     int untold_error; /* of a file that ended with an error nobody was told */
@@ -137,6 +138,9 @@ struct client_file {
     uint32_t opens_pending;  /* opens under way */
     uint64_t chunks_version; /* data_version at which `chunks` was the whole map */
     bool chunks_loaded;      /* `chunks` is the whole map as of attr.data_version */
+    uint8_t chunks_copies;   /* whose table the chunks of the map are in: attr may know of a later
+                                change, and a map and its table belong together */
+    uint32_t chunks_generation; /* attr.chunk_generation when the map was loaded: commits say it */
     struct map chunks;    /* index -> (void *)(generation + 1): slots the metadata knows, and those
                              that the data path created and has not committed yet */
     int error;            /* the last write-back error, sticky (D11, D28) */
@@ -281,5 +285,12 @@ void meta_calls_cancel_all(struct client *c);
 /* The leader forgets `opens` opens of the inode, soon and in company. */
 void release_batch_add(struct client *c, uint64_t inode, uint32_t opens);
 void release_batch_send(struct client *c);
+/* At once, if the inode is among those that wait: a release must not be overtaken by what comes
+ * now. */
+void release_of_send(struct client *c, uint64_t inode);
+
+/* ---- copies.c ---- */
+/* The client is closing: ends the moves that wait for a chunkserver. */
+void client_moves_cancel(struct client *c);
 
 #endif

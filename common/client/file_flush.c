@@ -157,7 +157,7 @@ static void sync_chunk(struct flush *flush, uint32_t index)
         .kind = CHUNK_IO_CHANGE,
         .change = CHANGE_SYNC,
         .id = {.inode = f->inode, .index = index, .generation = generation},
-        .copies = f->attr.copies,
+        .copies = f->chunks_copies,
         .done = on_synced,
     };
     list_append(&flush->syncs, &sync->node);

@@ -56,8 +56,7 @@ void release_batch_add(struct client *c, uint64_t inode, uint32_t opens)
         loop_timer_start_ms(&batch->timer, CLIENT_RELEASE_MS);
 }
 
-/* A release that waits must not overtake the open that comes now. */
-static void send_release_of(struct client *c, uint64_t inode)
+void release_of_send(struct client *c, uint64_t inode)
 {
     for (unsigned i = 0; i < c->release.count; i++)
         if (c->release.inodes[i].inode == inode) {
@@ -145,7 +144,7 @@ static void opened(struct opening *o, const struct msg_meta_open_r *r, uint64_t 
     o->opened.created = r->created != 0;
     compare_with_known(o, &r->attr, asked_ms);
     if (r->chunk_total <= r->chunks.count)
-        opening_end(o, chunk_map_install(o->file, &r->chunks, r->attr.data_version));
+        opening_end(o, chunk_map_install(o->file, &r->chunks, &r->attr));
     else if (o->file->chunks_loaded && o->file->chunks_version == r->attr.data_version)
         opening_end(o, 0);
     else
@@ -182,7 +181,7 @@ void client_open(struct client *c, const struct client_caller *who, uint64_t ino
     struct opening *o = opening_new(c, who, flags, done, arg);
     o->file = file_get(c, inode);
     o->truncate = (flags & OPEN_TRUNCATE) != 0;
-    send_release_of(c, inode);
+    release_of_send(c, inode);
     o->file->opens_pending++;
     struct meta_op *op = meta_op_new(c, finish_open, o, slice_of(NULL, 0), slice_of(NULL, 0));
     encode_meta_open(

@@ -62,7 +62,7 @@ int op_meta_set_copies(struct op *o, const struct msg_meta_set_copies *m)
         return status;
     bool changes = i.copies != m->copies;
     if (changes && i.chunk_total > 0)
-        return -ERR_REFUSED; /* its chunks have to be copied: meta_move_begin */
+        return -ERR_NOT_EMPTY_STATE; /* its chunks have to be copied: meta_move_begin */
     if (o->check_only)
         return 0;
     if (changes) {

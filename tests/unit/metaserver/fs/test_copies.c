@@ -133,7 +133,7 @@ static void moves_switch_all_chunks(void)
     CU_ASSERT_EQUAL(move_begin(f, 3, &b), -ERR_INVALID); /* nothing to move */
     CU_ASSERT(commit(f, 0, 1, 1) == 0 && commit(f, 2, 1, 1) == 0 && commit(f, 300, 1, 1) == 0);
     struct wire_attr before = attr_of(f);
-    CU_ASSERT_EQUAL(set(ROOT, f, 3), -ERR_REFUSED);
+    CU_ASSERT_EQUAL(set(ROOT, f, 3), -ERR_NOT_EMPTY_STATE);
     CU_ASSERT_EQUAL(move_begin(f, 1, &b), -ERR_INVALID);
     CU_ASSERT_EQUAL(move_begin(f, 3, &b), 0);
     CU_ASSERT(b.generation == 2 && b.chunk_total == 3 && b.attr.chunk_generation == 3);

@@ -187,7 +187,7 @@ static void step_copies(struct prng *p)
     int status = APPLY(&m, meta_set_copies, c, n->inode, copies);
     if (status == 0)
         n->copies = copies;
-    if (status != -ERR_REFUSED)
+    if (status != -ERR_NOT_EMPTY_STATE)
         return;
     c = caller_of(&m, 0, 0);
     CU_ASSERT_EQUAL_FATAL(APPLY(&m, meta_move_begin, c, n->inode, copies), 0);
