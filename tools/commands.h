@@ -10,6 +10,7 @@ command_fn command_meta_ls, command_meta_checkpoint, command_meta_transfer, comm
 command_fn command_mount, command_umount;
 command_fn command_dev_up, command_dev_down, command_dev_status, command_dev_kill,
     command_dev_start, command_dev_add_meta, command_dev_remove_meta;
+command_fn command_replicas_set, command_replicas_get;
 command_fn command_ls, command_stat, command_cat, command_mkdir, command_rm, command_mv, command_cp;
 
 #endif

@@ -9,6 +9,7 @@ noinst_LIBRARIES += %D%/libtools.a
     %D%/cmd_meta.c %D%/cmd_meta_change.c %D%/meta_change.h \
     %D%/cmd_meta_recover.c \
     %D%/cmd_mount.c \
+    %D%/cmd_replicas.c \
     %D%/cmd_status.c \
     %D%/command.c %D%/command.h %D%/commands.h \
     %D%/connect.c %D%/connect.h \

@@ -259,8 +259,7 @@ static void do_chunks(struct fake_meta *m, struct answer *a, const struct msg_me
     encode_meta_chunks_r(&a->body,
                          &(struct msg_meta_chunks_r){.chunks = {.count = count, .items = slots},
                                                      .end = !i || n >= i->chunk_count,
-                                                     .copies = 1,
-                                                     .generation = 1});
+                                                     .copies = 1});
 }
 
 /* ---- requests ---- */
