@@ -1,6 +1,7 @@
 /* cairn replicas: how many copies folders and files have, and changing it. The data of files is
  * copied by this process; what it was doing when it was stopped is begun anew the next time. */
 #include <jansson.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,8 @@ enum {
     ROUND_PAUSE_US = 500000, /* before files that were open are tried again */
     ROUNDS_MAX = 4, /* without --wait: a mount tells that it closed a file a moment later */
     SHOWN_MAX = 10,
+    JOBS_DEFAULT = 8,
+    JOBS_MOST = 64,
 };
 
 struct item {
@@ -60,10 +63,25 @@ struct change {
     struct blocking_client *b;
     uint8_t copies;
     bool is_recursive, is_waiting;
+    unsigned jobs;
+    pthread_mutex_t lock; /* of what follows */
+    pthread_cond_t changed;
+    unsigned busy; /* threads with an item in hand */
+    bool is_hopeless;
     struct items todo, open; /* `open`: somebody may write to them */
-    uint64_t files, folders, failed;
+    uint64_t files, folders;
     int code;
 };
+
+static void lock(struct change *c)
+{
+    CHECK(pthread_mutex_lock(&c->lock) == 0);
+}
+
+static void unlock(struct change *c)
+{
+    CHECK(pthread_mutex_unlock(&c->lock) == 0);
+}
 
 struct listing {
     struct change *c;
@@ -78,16 +96,22 @@ static void take_entry(void *arg, const struct client_dirent *d)
         return;
     memcpy(name, d->name.data, d->name.size);
     name[d->name.size] = 0;
-    if (place_join(l->folder, name, path) == 0)
-        items_add(&l->c->todo, path_copy(path), &d->attr);
+    if (place_join(l->folder, name, path) != 0)
+        return;
+    lock(l->c);
+    items_add(&l->c->todo, path_copy(path), &d->attr);
+    CHECK(pthread_cond_broadcast(&l->c->changed) == 0);
+    unlock(l->c);
 }
 
 static void fail(struct change *c, int status, const char *path, const char *detail)
 {
+    lock(c);
     int code = *detail ? complain_text(exit_of(status), "%s: %s", path, detail)
                        : complain(status, "%s", path);
-    c->failed++;
     c->code = c->code == EXIT_GOOD ? code : EXIT_PARTIAL;
+    c->is_hopeless = c->is_hopeless || status == -ERR_REFUSED; /* so will all others be */
+    unlock(c);
 }
 
 /* The folder first: what is made in it from now on is right already. */
@@ -96,7 +120,6 @@ static void change_folder(struct change *c, const struct item *i)
     struct listing l = {c, i->path};
     uint64_t cursor = 0;
     bool end = !c->is_recursive;
-    c->folders++;
     while (!end) {
         int status =
             blocking_readdir(c->b, caller_self(), i->attr.inode, &cursor, take_entry, &l, &end);
@@ -107,46 +130,69 @@ static void change_folder(struct change *c, const struct item *i)
     }
 }
 
-/* Takes the item's path. False: nothing else will do either. */
-static bool change_one(struct change *c, struct item i)
+/* Takes the item's path. */
+static void change_one(struct change *c, struct item i)
 {
     struct err_text why = {""};
-    int status = i.attr.copies == c->copies && S_ISREG(i.attr.mode)
+    bool is_file = S_ISREG(i.attr.mode), is_so = i.attr.copies == c->copies;
+    int status = is_file && is_so
                      ? 0
                      : blocking_set_copies(c->b, caller_self(), i.attr.inode, c->copies, &why);
-    if (status == -ERR_FILE_OPEN) {
-        items_add(&c->open, i.path, &i.attr);
-        return true;
-    }
-    bool goes_on = status != -ERR_REFUSED;
-    if (status == 0 && S_ISDIR(i.attr.mode))
+    lock(c);
+    c->folders += status == 0 && !is_file;
+    c->files += status == 0 && is_file && !is_so;
+    if (status == -ERR_FILE_OPEN)
+        items_add(&c->open, path_copy(i.path), &i.attr);
+    unlock(c);
+    if (status == 0 && !is_file)
         change_folder(c, &i);
-    else if (status == 0)
-        c->files += i.attr.copies != c->copies;
-    else if (status != -ERR_STALE_HANDLE && status != -ERR_NO_ENTRY) /* removed meanwhile */
+    else if (status != 0 && status != -ERR_FILE_OPEN && status != -ERR_STALE_HANDLE &&
+             status != -ERR_NO_ENTRY) /* the last two: removed meanwhile */
         fail(c, status, i.path, why.text);
     free(i.path);
-    return goes_on;
 }
 
-static bool change_all(struct change *c)
+static void *work(void *arg)
 {
-    bool goes_on = true;
-    while (goes_on && c->todo.count > 0)
-        goes_on = change_one(c, c->todo.all[--c->todo.count]);
-    return goes_on;
+    struct change *c = arg;
+    lock(c);
+    while (!c->is_hopeless && (c->todo.count > 0 || c->busy > 0)) {
+        if (c->todo.count == 0) {
+            CHECK(pthread_cond_wait(&c->changed, &c->lock) == 0);
+            continue;
+        }
+        struct item i = c->todo.all[--c->todo.count];
+        c->busy++;
+        unlock(c);
+        change_one(c, i);
+        lock(c);
+        c->busy--;
+        CHECK(pthread_cond_broadcast(&c->changed) == 0);
+    }
+    unlock(c);
+    return NULL;
+}
+
+static void change_all(struct change *c)
+{
+    pthread_t threads[JOBS_MOST];
+    unsigned count = c->is_recursive ? c->jobs - 1 : 0; /* this one works too */
+    for (unsigned i = 0; i < count; i++)
+        CHECK(pthread_create(&threads[i], NULL, work, c) == 0);
+    (void)work(c);
+    for (unsigned i = 0; i < count; i++)
+        CHECK(pthread_join(threads[i], NULL) == 0);
 }
 
 static void try_again(struct change *c)
 {
-    for (unsigned round = 1; c->open.count > 0 && (c->is_waiting || round < ROUNDS_MAX); round++) {
+    for (unsigned round = 1;
+         !c->is_hopeless && c->open.count > 0 && (c->is_waiting || round < ROUNDS_MAX); round++) {
         (void)usleep(ROUND_PAUSE_US);
-        struct items again = c->open;
-        c->open = (struct items){0};
         free(c->todo.all);
-        c->todo = again;
-        if (!change_all(c))
-            return;
+        c->todo = c->open;
+        c->open = (struct items){0};
+        change_all(c);
     }
 }
 
@@ -169,11 +215,12 @@ static int set_path(struct change *c, const char *path)
     int status = blocking_resolve(c->b, caller_self(), path, &attr);
     if (status != 0)
         return complain(status, "%s", path);
-    c->files = c->folders = c->failed = 0;
+    c->files = c->folders = 0;
     c->code = EXIT_GOOD;
+    c->is_hopeless = false;
     items_add(&c->todo, path_copy(path), &attr);
-    if (change_all(c))
-        try_again(c);
+    change_all(c);
+    try_again(c);
     tell_open(c);
     if (S_ISDIR(attr.mode) && c->folders > 0)
         (void)printf("%s: replicas %u -> %u for new files; %s existing files changed\n", path,
@@ -221,11 +268,16 @@ static int set_each(void *arg, struct blocking_client *b, const char *path)
 int command_replicas_set(const struct arguments *a)
 {
     struct change c = {.is_recursive = option_given(a, "recursive"),
-                       .is_waiting = option_given(a, "wait")};
+                       .is_waiting = option_given(a, "wait"),
+                       .lock = PTHREAD_MUTEX_INITIALIZER,
+                       .changed = PTHREAD_COND_INITIALIZER};
+    struct err_text why;
     const char *number = a->words[0];
     if (number[0] < '1' || number[0] > '0' + COPIES_MOST || number[1] != 0)
         return complain_text(EXIT_USAGE, "%s is no number of copies: 1 to %d", number, COPIES_MOST);
     c.copies = (uint8_t)(number[0] - '0');
+    if (option_number(a, "jobs", JOBS_DEFAULT, 1, JOBS_MOST, &c.jobs, &why) != 0)
+        return complain_text(EXIT_USAGE, "%s", why.text);
     return for_each(a, 1, set_each, &c);
 }
 

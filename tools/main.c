@@ -154,7 +154,7 @@ static const struct command meta_commands[] = {
 static const struct command replicas_commands[] = {
     {.name = "set",
      .run = command_replicas_set,
-     .usage = "N PATH... [-r] [--wait]",
+     .usage = "N PATH... [-r] [-j N] [--wait]",
      .summary = "copies of what is made in a folder from now on; of a file, which is copied",
      .examples = "cairn replicas set 3 /mnt/cairn/db -r\n"
                  "cairn replicas set 1 cairn:/scratch --cluster ~/cairn-dev\n",
@@ -162,6 +162,7 @@ static const struct command replicas_commands[] = {
      .words_max = 64,
      .options = {OPTION_CLUSTER,
                  {"recursive", 'r', OPTION_SWITCH, NULL, "and of all that is in the folder"},
+                 {"jobs", 'j', OPTION_VALUE, "N", "files at a time with -r (default 8)"},
                  {"wait", 0, OPTION_SWITCH, NULL, "until the last open file is closed"}}},
     {.name = "get",
      .run = command_replicas_get,
