@@ -237,14 +237,15 @@ void file_commit(struct client_file *f, uint64_t size_min, int64_t mtime_ns,
                                      slice_of(added, count * sizeof *added), slice_of(NULL, 0));
     op->fn.done = done;
     op->file = file_hold(f);
-    encode_meta_commit(&op->call.body, &(struct msg_meta_commit){
-                                           .caller = {.uid = f->writer_uid, .gid = f->writer_gid},
-                                           .inode = f->inode,
-                                           .size_min = size_min,
-                                           .mtime_ns = mtime_ns,
-                                           .added = {.count = count, .items = records},
-                                           .generation = f->chunks_generation,
-                                       });
+    encode_meta_commit(&op->call.body,
+                       &(struct msg_meta_commit){
+                           .caller = {.uid = f->writer_uid, .gid = f->writer_gid},
+                           .inode = f->inode,
+                           .size_min = size_min,
+                           .mtime_ns = mtime_ns,
+                           .added = {.count = count, .items = records},
+                           .generation = f->dirty ? f->dirty_generation : f->chunks_generation,
+                       });
     free(records);
     meta_op_start(op, META_CHANGE, MSG_meta_commit);
 }

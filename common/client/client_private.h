@@ -140,7 +140,9 @@ struct client_file {
     bool chunks_loaded;      /* `chunks` is the whole map as of attr.data_version */
     uint8_t chunks_copies;   /* whose table the chunks of the map are in: attr may know of a later
                                 change, and a map and its table belong together */
-    uint32_t chunks_generation; /* attr.chunk_generation when the map was loaded: commits say it */
+    uint32_t chunks_generation; /* attr.chunk_generation when the map was loaded */
+    uint32_t dirty_generation;  /* of the map that the oldest uncommitted write was made with: what
+                                   commits say */
     struct map chunks;    /* index -> (void *)(generation + 1): slots the metadata knows, and those
                              that the data path created and has not committed yet */
     int error;            /* the last write-back error, sticky (D11, D28) */

@@ -91,6 +91,8 @@ void file_invalidate(struct client_file *f)
 
 void file_wrote(struct client_file *f, const struct client_handle *h, uint64_t end)
 {
+    if (!f->dirty)
+        f->dirty_generation = f->chunks_generation;
     f->dirty = true;
     if (end > f->dirty_end)
         f->dirty_end = end;

@@ -41,6 +41,7 @@ struct fake_cluster {
     struct wire_attr files[FAKE_FILES]; /* by inode */
     struct rec_chunk_slot slots[FAKE_FILES][16];
     unsigned slot_count[FAKE_FILES];
+    uint32_t moved_generation[FAKE_FILES];
     uint64_t index, session, inode_count;
     struct {
         uint64_t session, op;
@@ -51,6 +52,7 @@ struct fake_cluster {
     unsigned delay_ms;        /* answers come up to so much later */
     unsigned fault_per_mille; /* of chunk requests: closed before or after, or a passing error */
     unsigned moves_disturbed; /* so many moves find at their end that somebody wrote */
+    bool keep_garbage;        /* the old chunks of a moved file stay */
     bool hold;                /* chunk writes are not answered until it is false */
 
     /* what was seen */

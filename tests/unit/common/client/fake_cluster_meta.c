@@ -71,6 +71,10 @@ static void on_commit(struct fake_cluster *k, struct rpc_request *req)
     uint64_t before = attr->data_version;
     struct slice cursor = r.added.raw;
     struct rec_chunk_slot slot;
+    if (r.generation < k->moved_generation[r.inode]) {
+        rpc_reply_error(req, -ERR_STALE_HANDLE, "", NULL);
+        return;
+    }
     k->commits++;
     k->commit_early += fake_cluster_is_writing(k, r.inode);
     for (unsigned i = 0; i < FAKE_CHUNKS; i++)
@@ -134,7 +138,7 @@ static void on_move_end(struct fake_cluster *k, struct rpc_request *req)
             continue;
         if (c->id.generation == r.generation)
             stable += !c->unsynced && c->copies == r.copies;
-        else
+        else if (!k->keep_garbage)
             c->id.generation = UINT32_MAX;
     }
     k->move_unsynced += k->slot_count[r.inode] - stable;
@@ -142,7 +146,7 @@ static void on_move_end(struct fake_cluster *k, struct rpc_request *req)
         k->slots[r.inode][i].generation = r.generation;
     uint64_t before = attr->data_version;
     attr->copies = r.copies;
-    attr->chunk_generation++;
+    k->moved_generation[r.inode] = ++attr->chunk_generation;
     k->moves++;
     changed(k, r.inode);
     reply_entry(req, attr, before);

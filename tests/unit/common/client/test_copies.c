@@ -109,6 +109,35 @@ static void writers_call_moves_off(void)
     client_release(df.handle);
 }
 
+/* D12: a writer of whom the leader did not know (its session was lost) wrote to chunks that are
+ * garbage: it is told, also when it met the new ones before its commit; what it writes then is
+ * right. */
+static void unknown_writers_are_told(void)
+{
+    write_parts();
+    for (unsigned round = 0; round < 2; round++) {
+        df.cluster->keep_garbage = true;
+        CU_ASSERT_EQUAL(set_copies(2, round ? 2 : 3), 0);
+        CU_ASSERT_EQUAL(data_write(0, 4096, 8), 0);
+        if (round == 1) {
+            data_begin();
+            file_refresh(df.handle->file, data_on_done, NULL);
+            CU_ASSERT_EQUAL(data_wait(), 0);
+        }
+        CU_ASSERT_EQUAL(data_flush(), -ERR_STALE_HANDLE);
+        data_sleep_ms(50);
+        df.cluster->keep_garbage = false;
+        CU_ASSERT_EQUAL(data_write(0, 4096, 20 + round), 0);
+        CU_ASSERT_EQUAL(data_flush(), 0);
+        client_release(df.handle);
+        data_sleep_ms(50);
+        data_open(2);
+        CU_ASSERT_EQUAL(data_read(0, 4096), 0);
+        CU_ASSERT(data_is_pattern(0, 4096, 20 + round));
+    }
+    client_release(df.handle);
+}
+
 /* Faults on the way are tried again; an error that stays calls the move off. */
 static void faults_are_survived(void)
 {
@@ -171,6 +200,7 @@ static void closing_ends_moves(void)
     T(moves_are_read_through)     \
     T(empty_chunks_are_moved)     \
     T(writers_call_moves_off)     \
+    T(unknown_writers_are_told)   \
     T(faults_are_survived)        \
     T(empty_files_change_at_once) \
     T(closing_ends_moves)
