@@ -229,7 +229,7 @@ void sessions_closed(struct metaserver *m, uint64_t session, uint64_t inode, uin
 void sessions_holders(struct metaserver *m, uint64_t inode, struct bytes *out);
 /* 0 when nobody has the inode open for writing, -ERR_FILE_OPEN when a session may have, -ERR_BUSY
  * while sessions have not told yet. */
-int sessions_check_writers(const struct metaserver *m, uint64_t inode);
+int sessions_check_writers(struct metaserver *m, uint64_t inode);
 /* An inode stopped having a name while sessions may hold it: those that turn out not to are
  * released. */
 void sessions_orphaned(struct metaserver *m);

@@ -20,7 +20,8 @@ struct session_state {
     bool reclaimed; /* `open` is complete */
     bool reconcile; /* orphans that it does not hold are to be released */
     bool expiring;
-    struct map open; /* inode -> struct holding, packed by pack() */
+    bool is_in_the_way; /* of a move: is what we think it has open still so? */
+    struct map open;    /* inode -> struct holding, packed by pack() */
 };
 
 /* How often an inode is open, and in which second it was opened last (0: a client's set said so);
@@ -154,18 +155,21 @@ void sessions_holders(struct metaserver *m, uint64_t inode, struct bytes *out)
     }
 }
 
-int sessions_check_writers(const struct metaserver *m, uint64_t inode)
+/* Opens are counted twice when they are asked for twice, or were under way when a set was made. A
+ * set puts that right, so whoever is in the way is asked for one. */
+int sessions_check_writers(struct metaserver *m, uint64_t inode)
 {
     size_t cursor = 0;
     struct map_entry *e;
-    bool unknown = false;
+    bool unknown = false, open = false;
     while ((e = map_next(&m->sessions, &cursor))) {
-        const struct session_state *s = e->value;
-        if (unpack(map_get(&s->open, inode)).may_write)
-            return -ERR_FILE_OPEN;
+        struct session_state *s = e->value;
+        bool may_write = unpack(map_get(&s->open, inode)).may_write;
+        s->is_in_the_way = s->is_in_the_way || may_write;
+        open = open || may_write;
         unknown = unknown || !s->reclaimed;
     }
-    return unknown ? -ERR_BUSY : 0;
+    return open ? -ERR_FILE_OPEN : unknown ? -ERR_BUSY : 0;
 }
 
 bool sessions_exists(const struct metaserver *m, uint64_t session)
@@ -261,10 +265,10 @@ static void take_set(struct metaserver *m, struct session_state *s,
     uint32_t now_s = (uint32_t)(loop_now_ms() / 1000) + 1;
     map_init(&s->open, s->id);
     while (rec_inode_ref_next(&cursor, &ref)) {
-        /* A set does not tell who writes: all but the opens that we answered may. */
         struct holding known = unpack(map_get(&old, ref.inode));
+        bool is_fresh = known.opened_s != 0 && now_s - known.opened_s <= FRESH_S;
         struct holding h = {.count = ref.count < COUNT_MAX ? ref.count : COUNT_MAX,
-                            .may_write = known.may_write || ref.count > known.count};
+                            .may_write = ref.writers > 0 || (is_fresh && known.may_write)};
         if (h.count > 0)
             (void)map_put(&s->open, ref.inode, pack(h));
         if (h.count > 0 && h.may_write)
@@ -273,14 +277,15 @@ static void take_set(struct metaserver *m, struct session_state *s,
     size_t place = 0;
     struct map_entry *e;
     while ((e = map_next(&old, &place))) {
-        struct holding was = unpack(e->value);
-        if (was.opened_s != 0 && now_s - was.opened_s <= FRESH_S &&
-            was.count > unpack(map_get(&s->open, e->key)).count)
-            (void)map_put(&s->open, e->key, e->value);
+        struct holding was = unpack(e->value), now = unpack(map_get(&s->open, e->key));
+        was.may_write = was.may_write || now.may_write;
+        if (was.opened_s != 0 && now_s - was.opened_s <= FRESH_S && was.count > now.count)
+            (void)map_put(&s->open, e->key, pack(was));
     }
     map_release(&old);
     s->reclaimed = true;
     s->reconcile = true;
+    s->is_in_the_way = false;
 }
 
 void sessions_on_alive(struct metaserver *m, struct rpc_request *take_request)
@@ -297,7 +302,8 @@ void sessions_on_alive(struct metaserver *m, struct rpc_request *take_request)
     struct session_state *s = find(m, ask.session);
     if (ask.reclaim)
         take_set(m, s, &ask);
-    struct msg_session_alive_r r = {.term = m->leader_term, .want_reclaim = !s->reclaimed};
+    struct msg_session_alive_r r = {.term = m->leader_term,
+                                    .want_reclaim = !s->reclaimed || s->is_in_the_way};
     struct bytes out = {0};
     encode_session_alive_r(&out, &r);
     rpc_reply(take_request, MSG_session_alive_r, bytes_slice(&out), NULL, 0);

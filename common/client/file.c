@@ -151,6 +151,14 @@ static void handle_free(struct client_handle *h)
     file_drop(f);
 }
 
+bool file_may_write(const struct client_file *f)
+{
+    LIST_EACH(node, &f->handles)
+    if (CONTAINER_OF(node, struct client_handle, node)->flags & OPEN_WRITE)
+        return true;
+    return f->writes_pending > 0 || f->dirty || file_data_is_busy(f);
+}
+
 void file_handle_hold(struct client_handle *h)
 {
     h->uses++;

@@ -73,7 +73,8 @@ struct opening {
     struct client_file *file; /* held; NULL until a create is answered */
     struct client_caller who; /* ids only */
     uint32_t flags;
-    bool truncate; /* still to do: an open is not logged, so the size is set behind it */
+    bool may_write; /* counted in writes_pending of the file */
+    bool truncate;  /* still to do: an open is not logged, so the size is set behind it */
     struct client_opened opened;
     client_open_fn *done;
     void *arg;
@@ -87,6 +88,7 @@ static struct opening *opening_new(struct client *c, const struct client_caller 
     o->c = c;
     o->who = (struct client_caller){.uid = who->uid, .gid = who->gid};
     o->flags = flags;
+    o->may_write = (flags & (OPEN_WRITE | OPEN_TRUNCATE)) != 0;
     o->done = done;
     o->arg = arg;
     return o;
@@ -101,6 +103,8 @@ static void opening_end(struct opening *o, int status)
         file_data_truncate(o->file, &o->who, 0, true, on_truncated, o);
         return;
     }
+    if (o->file && o->may_write)
+        o->file->writes_pending--;
     if (status == 0) {
         o->opened.handle = file_handle_create(o->file, &o->who, o->flags);
         o->opened.attr = o->file->attr;
@@ -183,6 +187,7 @@ void client_open(struct client *c, const struct client_caller *who, uint64_t ino
     o->truncate = (flags & OPEN_TRUNCATE) != 0;
     release_of_send(c, inode);
     o->file->opens_pending++;
+    o->file->writes_pending += o->may_write;
     struct meta_op *op = meta_op_new(c, finish_open, o, slice_of(NULL, 0), slice_of(NULL, 0));
     encode_meta_open(
         &op->call.body,
@@ -210,6 +215,7 @@ static void finish_create(struct meta_op *op, int status, struct rpc_reply *repl
     if (op->reclaims != c->session.reclaims)
         session_want_reclaim(c); /* a set sent meanwhile did not name this inode */
     o->file = file_get(c, r.attr.inode);
+    o->file->writes_pending += o->may_write;
     opened(o, &r, op->call.asked_ms);
 }
 

@@ -102,6 +102,18 @@ for copies in 3 1 2; do
     check "a sparse one too" is "$copies" told "$M/tree/sparse" replicas
     check "and the one that is written" is "$copies" told "$M/tree/written/log" replicas
 done
+# Servers die while files are moved: some moves are begun anew, nothing is lost.
+replicas set 3 "$M/tree" -r --wait > "$work/faults.out" 2>&1 & mover=$!
+sleep 0.3; leader=$("$cairn" dev kill --dir "$D" leader | grep -o 'm[123]' | head -1)
+sleep 1; "$cairn" dev kill --dir "$D" c4 > /dev/null
+wait $mover; code=$?
+sed 's/^/# /' "$work/faults.out"
+check "a leader and a chunkserver die meanwhile: contents" equal
+check "they come back" "$cairn" dev start --dir "$D" all
+check "once more" replicas set 3 "$M/tree" -r --wait
+check "all have three copies" is 3 told "$M/tree/sparse" replicas
+check "in sync" wait_for 90 all_copies
+check "contents" equal
 # A mover that is killed leaves the file as it was; the next one begins anew.
 { timeout -s KILL 0.3 "$cairn" replicas set 3 "$M/tree/two-chunks"; } > /dev/null 2>&1
 check "a mover was killed: contents" cmp "$work/tree/two-chunks" "$M/tree/two-chunks"

@@ -150,11 +150,18 @@ static void move_over_leader_change(void)
     daemons_change_leader();
     CU_ASSERT_EQUAL(end(&b, 2), -ERR_FILE_OPEN);
     CU_ASSERT_EQUAL(begin(file, 2, &b), -ERR_BUSY);
-    struct rec_inode_ref ref = {.inode = file, .count = 1};
+    struct rec_inode_ref ref = {.inode = file, .count = 1, .writers = 1};
+    bool wanted = true;
     CU_ASSERT_EQUAL(session_alive(&one, true, &ref, 1, NULL), 0);
     CU_ASSERT_EQUAL(session_alive(&two, true, NULL, 0, NULL), 0);
+    CU_ASSERT_EQUAL(session_alive(&one, false, NULL, 0, &wanted), 0);
+    CU_ASSERT_FALSE(wanted);
     CU_ASSERT_EQUAL(begin(file, 2, &b), -ERR_FILE_OPEN);
-    tell_sets();
+    CU_ASSERT_EQUAL(session_alive(&one, false, NULL, 0, &wanted), 0);
+    CU_ASSERT_TRUE(wanted); /* is that still so? */
+    struct rec_inode_ref reader = {.inode = file, .count = 1};
+    CU_ASSERT_EQUAL(session_alive(&one, true, &reader, 1, &wanted), 0);
+    CU_ASSERT_FALSE(wanted);
     CU_ASSERT_EQUAL(begin(file, 2, &b), 0);
     CU_ASSERT_EQUAL(session_alive(&one, true, &ref, 1, NULL), 0); /* an open that was under way */
     CU_ASSERT_EQUAL(end(&b, 2), -ERR_FILE_OPEN);
