@@ -7,7 +7,7 @@ dist_man8_MANS = \
 dist_doc_DATA = \
     README.md ARCHITECTURE.md CONTRIBUTING.md \
     %D%/client.md %D%/data-path.md %D%/disk-formats.md %D%/operations.md \
-    %D%/placement.md %D%/protocol.md %D%/raft.md %D%/testing.md
+    %D%/placement.md %D%/protocol.md %D%/raft.md %D%/replicas.md %D%/testing.md
 EXTRA_DIST += %D%/make-protocol.awk
 
 protocol:

@@ -7,7 +7,7 @@ noinst_LIBRARIES += %D%/libfuseroom.a
     %D%/groups.c %D%/groups.h \
     %D%/mount.c %D%/mount.h \
     %D%/notify.c %D%/notify.h \
-    %D%/ops.h %D%/ops_dir.c %D%/ops_file.c %D%/ops_meta.c \
+    %D%/ops.h %D%/ops_dir.c %D%/ops_file.c %D%/ops_meta.c %D%/ops_xattr.c \
     %D%/options.c %D%/options.h \
     %D%/raw.c %D%/raw.h \
     %D%/request.c %D%/request.h \

@@ -22,7 +22,12 @@ void ops_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t 
                 const char *new_name, unsigned flags);
 void ops_link(fuse_req_t req, fuse_ino_t inode, fuse_ino_t new_parent, const char *new_name);
 void ops_statfs(fuse_req_t req, fuse_ino_t inode);
+
+/* ops_xattr.c */
 void ops_getxattr(fuse_req_t req, fuse_ino_t inode, const char *name, size_t size);
+void ops_setxattr(fuse_req_t req, fuse_ino_t inode, const char *name, const char *value,
+                  size_t size, int flags);
+void ops_removexattr(fuse_req_t req, fuse_ino_t inode, const char *name);
 void ops_listxattr(fuse_req_t req, fuse_ino_t inode, size_t size);
 
 /* ops_dir.c */

@@ -1,7 +1,6 @@
 /* Requests about names and attributes. */
 #include "fuse/ops.h"
 
-#include <string.h>
 #include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 
@@ -188,31 +187,4 @@ void ops_statfs(fuse_req_t req, fuse_ino_t inode)
 {
     (void)inode;
     client_statfs(request_mount(req)->client, on_statfs, request_new(req));
-}
-
-/* ---- extended attributes: one virtual one, by which `cairn` finds the cluster of a path ---- */
-
-void ops_getxattr(fuse_req_t req, fuse_ino_t inode, const char *name, size_t size)
-{
-    (void)inode;
-    const char *cluster = client_cluster_text(request_mount(req)->client);
-    size_t length = strlen(cluster);
-    if (strcmp(name, "user.cairn.cluster") != 0)
-        fuse_reply_err(req, ENODATA);
-    else if (size == 0)
-        fuse_reply_xattr(req, length);
-    else if (size < length)
-        fuse_reply_err(req, ERANGE);
-    else
-        fuse_reply_buf(req, cluster, length);
-}
-
-/* Not listed: `cp -a` would try to copy it. */
-void ops_listxattr(fuse_req_t req, fuse_ino_t inode, size_t size)
-{
-    (void)inode;
-    if (size == 0)
-        fuse_reply_xattr(req, 0);
-    else
-        fuse_reply_buf(req, NULL, 0);
 }

@@ -34,6 +34,7 @@ sbin_PROGRAMS += %D%/cairn-metaserver
     %D%/inventory.c \
     %D%/main.c %D%/metaserver.h \
     %D%/member.c \
+    %D%/moves.c \
     %D%/propose.c \
     %D%/raft_apply.c \
     %D%/raft_driver.c %D%/raft_driver.h %D%/raft_driver_private.h \

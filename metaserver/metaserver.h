@@ -125,7 +125,8 @@ struct metaserver {
 
     struct list proposals; /* requests that wait for their entry to be applied */
     struct map sessions;   /* leader: id -> struct session_state */
-    struct map removing;   /* leader: inode -> removals under way */
+    struct map removing;   /* leader: inode -> removals and changes of copies under way */
+    struct map tickets;    /* leader: inode -> generation of a move that nothing has disturbed */
     struct map heard;      /* leader: target -> struct target_heard */
     struct planner *planner;
     struct plan *plan;
@@ -219,7 +220,7 @@ void meta_results_destroy(struct meta_results *r); /* NULL is allowed */
 void sessions_start(struct metaserver *m); /* a new term as leader */
 void sessions_stop(struct metaserver *m);
 void sessions_tick(struct metaserver *m);
-void sessions_opened(struct metaserver *m, uint64_t session, uint64_t inode);
+void sessions_opened(struct metaserver *m, uint64_t session, uint64_t inode, bool may_write);
 /* Opened in this term: it holds nothing yet. */
 void sessions_begun(struct metaserver *m, uint64_t session);
 void sessions_ended(struct metaserver *m, uint64_t session);
@@ -229,10 +230,24 @@ void sessions_on_release(struct metaserver *m, struct rpc_request *take_request)
 void sessions_closed(struct metaserver *m, uint64_t session, uint64_t inode, uint32_t count);
 /* Appends who has the inode open, or may have: u64 each, at most FS_HOLDERS_MAX. */
 void sessions_holders(struct metaserver *m, uint64_t inode, struct bytes *out);
+/* 0 when nobody has the inode open for writing, -ERR_FILE_OPEN when a session may have, -ERR_BUSY
+ * while sessions have not told yet. */
+int sessions_check_writers(struct metaserver *m, uint64_t inode);
 /* An inode stopped having a name while sessions may hold it: those that turn out not to are
  * released. */
 void sessions_orphaned(struct metaserver *m);
 bool sessions_exists(const struct metaserver *m, uint64_t session);
+
+/* ---- moves.c ---- */
+/* Why a change of a number of copies cannot be proposed now; 0 for all other requests. */
+int moves_refusal(struct metaserver *m, const struct rpc_request *request, struct err_text *why);
+/* The file that must not be opened while the request is under way; 0 = none. */
+uint64_t moves_settles(struct metaserver *m, const struct rpc_request *request);
+/* It was done. */
+void moves_answered(struct metaserver *m, const struct rpc_request *request, uint16_t code,
+                    struct slice body);
+/* Somebody may write to the file: what was copied of it so far is worthless. */
+void moves_void(struct metaserver *m, uint64_t inode);
 
 /* ---- targets.c ---- */
 void targets_start(struct metaserver *m);

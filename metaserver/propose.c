@@ -110,7 +110,7 @@ struct pending {
     struct metaserver *m;
     struct rpc_request *request;
     uint64_t term;           /* in which `removing` was counted */
-    uint64_t removes;        /* inode that may lose its last name */
+    uint64_t removes;        /* inode that may lose its last name, or gets other chunks */
     uint64_t session, opens; /* counted as open already, because the name had this inode */
 };
 
@@ -142,8 +142,10 @@ static void note_answer(struct metaserver *m, struct pending *p, uint16_t code, 
         if (opened.attr.inode == p->opens)
             p->opens = 0; /* counted when it was proposed */
         else
-            sessions_opened(m, create.caller.session, opened.attr.inode);
+            sessions_opened(m, create.caller.session, opened.attr.inode,
+                            (create.flags & (OPEN_WRITE | OPEN_TRUNCATE)) != 0);
     }
+    moves_answered(m, request, code, body);
     struct msg_session_open_r begun;
     if (code == MSG_session_open_r && decode_session_open_r(body, WIRE_VERSION, &begun) == 0)
         sessions_begun(m, begun.session);
@@ -225,7 +227,7 @@ static void count_open(struct metaserver *m, struct pending *p)
         return;
     p->session = create.caller.session;
     p->opens = inode;
-    sessions_opened(m, p->session, inode);
+    sessions_opened(m, p->session, inode, (create.flags & (OPEN_WRITE | OPEN_TRUNCATE)) != 0);
 }
 
 /* ---- no room ---- */
@@ -256,7 +258,8 @@ static bool is_under_way(struct metaserver *m, const struct rpc_request *request
  * terms are applied here, and those of this one are in `proposals`, or they were answered; and
  * while an answered one is taken back for want of room, nobody can tell. Neither can a leader that
  * may have been deposed unawares: the next one may have done it (R15). */
-static void refuse(struct metaserver *m, struct rpc_request *take_request, int status)
+static void refuse(struct metaserver *m, struct rpc_request *take_request, int status,
+                   const char *detail)
 {
     struct fs_result result;
 #ifdef PLANT_R22_SPACE
@@ -265,23 +268,27 @@ static void refuse(struct metaserver *m, struct rpc_request *take_request, int s
 #endif
     if (meta_commit(m) != 0 || raft_driver_is_behind_answers(m->driver) ||
         is_under_way(m, take_request) || !raft_driver_leads(m->driver))
-        rpc_reply_error(take_request, -ERR_BUSY, "waits for room on the disk", NULL);
+        rpc_reply_error(take_request, -ERR_BUSY,
+                        status == -ERR_NO_SPACE ? "waits for room on the disk" : "", NULL);
     else if (fs_has_caller(take_request->code) &&
              fs_check_request(m->fs, meta_view(m), take_request->code, take_request->body, &result))
         answer(take_request, result.status, result.code, result.body);
     else
-        rpc_reply_error(take_request, status,
-                        status == -ERR_NO_SPACE ? "the disks of the metaservers are full" : "",
-                        NULL);
+        rpc_reply_error(take_request, status, detail, NULL);
 }
 
 void meta_propose_request(struct metaserver *m, struct rpc_request *take_request)
 {
     struct bytes holders = {0};
     bool is_clients = fs_has_caller(take_request->code) || take_request->code == MSG_session_open;
+    struct err_text why = {""};
     int refusal = is_clients ? space_refusal(m, take_request->code) : 0;
+    if (refusal == -ERR_NO_SPACE)
+        (void)err_set(ERR_NO_SPACE, &why, "the disks of the metaservers are full");
+    if (refusal == 0)
+        refusal = moves_refusal(m, take_request, &why);
     if (refusal != 0) {
-        refuse(m, take_request, refusal);
+        refuse(m, take_request, refusal, why.text);
         return;
     }
     struct pending *p = calloc(1, sizeof *p);
@@ -293,6 +300,11 @@ void meta_propose_request(struct metaserver *m, struct rpc_request *take_request
         p->removes = victim;
         sessions_holders(m, victim, &holders);
         removing_add(m, victim);
+    }
+    uint64_t settles = moves_settles(m, take_request);
+    if (settles != 0) {
+        p->removes = settles;
+        removing_add(m, settles);
     }
     count_open(m, p);
     propose(m, take_request->code, victim, bytes_slice(&holders), take_request->body, on_applied,

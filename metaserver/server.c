@@ -33,10 +33,12 @@ static void note_open(struct metaserver *m, const struct rpc_request *request)
 {
     struct msg_meta_open ask;
     if (decode_meta_open(request->body, request->version, &ask) == 0)
-        sessions_opened(m, ask.caller.session, ask.inode);
+        sessions_opened(m, ask.caller.session, ask.inode,
+                        (ask.flags & (OPEN_WRITE | OPEN_TRUNCATE)) != 0);
 }
 
-/* An open must not overtake the removal of the same inode that is on its way through the log. */
+/* An open must not overtake the removal of the same inode that is on its way through the log, nor a
+ * change of its number of copies. */
 static bool is_being_removed(struct metaserver *m, const struct rpc_request *request)
 {
     struct msg_meta_open ask;
@@ -184,6 +186,9 @@ static bool is_change(uint16_t code)
     case MSG_meta_rmdir:
     case MSG_meta_rename:
     case MSG_meta_commit:
+    case MSG_meta_set_copies:
+    case MSG_meta_move_begin:
+    case MSG_meta_move_end:
     case MSG_session_open:
     case MSG_session_close:
     case MSG_target_goodbye:

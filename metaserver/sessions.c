@@ -20,24 +20,31 @@ struct session_state {
     bool reclaimed; /* `open` is complete */
     bool reconcile; /* orphans that it does not hold are to be released */
     bool expiring;
-    struct map open; /* inode -> struct holding, packed by pack() */
+    bool is_in_the_way; /* of a move: is what we think it has open still so? */
+    struct map open;    /* inode -> struct holding, packed by pack() */
 };
 
-/* How often an inode is open, and in which second it was opened last (0: a client's set said so).
- * In one map value, because a session may hold millions. */
+/* How often an inode is open, and in which second it was opened last (0: a client's set said so);
+ * whether one of these may write. In one map value, because a session may hold millions. */
 struct holding {
     uint32_t count, opened_s;
+    bool may_write;
 };
+
+enum { COUNT_MAX = INT32_MAX };
 
 static void *pack(struct holding h)
 {
-    return (void *)(uintptr_t)((uint64_t)h.opened_s << 32 | h.count);
+    uint64_t low = h.count | (h.may_write ? (uint64_t)COUNT_MAX + 1 : 0);
+    return (void *)(uintptr_t)((uint64_t)h.opened_s << 32 | low);
 }
 
 static struct holding unpack(const void *value)
 {
     uint64_t bits = (uintptr_t)value;
-    return (struct holding){.count = (uint32_t)bits, .opened_s = (uint32_t)(bits >> 32)};
+    return (struct holding){.count = (uint32_t)bits & COUNT_MAX,
+                            .opened_s = (uint32_t)(bits >> 32),
+                            .may_write = (uint32_t)bits > COUNT_MAX};
 }
 
 static struct session_state *find(const struct metaserver *m, uint64_t id)
@@ -78,6 +85,7 @@ void sessions_stop(struct metaserver *m)
         destroy(e->value);
     map_release(&m->sessions);
     map_release(&m->removing);
+    map_release(&m->tickets);
 }
 
 void sessions_begun(struct metaserver *m, uint64_t session)
@@ -101,15 +109,18 @@ void sessions_heard(struct metaserver *m, uint64_t session)
         s->heard_ms = loop_now_ms();
 }
 
-void sessions_opened(struct metaserver *m, uint64_t session, uint64_t inode)
+void sessions_opened(struct metaserver *m, uint64_t session, uint64_t inode, bool may_write)
 {
     sessions_heard(m, session);
+    if (may_write)
+        moves_void(m, inode);
     struct session_state *s = find(m, session);
     if (!s)
         return;
     struct holding h = unpack(map_get(&s->open, inode));
-    if (h.count < UINT32_MAX)
+    if (h.count < COUNT_MAX)
         h.count++;
+    h.may_write = h.may_write || may_write;
     h.opened_s = (uint32_t)(loop_now_ms() / 1000) + 1;
     (void)map_put(&s->open, inode, pack(h));
 }
@@ -142,6 +153,23 @@ void sessions_holders(struct metaserver *m, uint64_t inode, struct bytes *out)
         if (!s->reclaimed || map_get(&s->open, inode))
             bytes_append(out, &s->id, sizeof s->id);
     }
+}
+
+/* Opens are counted twice when they are asked for twice, or were under way when a set was made. A
+ * set puts that right, so whoever is in the way is asked for one. */
+int sessions_check_writers(struct metaserver *m, uint64_t inode)
+{
+    size_t cursor = 0;
+    struct map_entry *e;
+    bool unknown = false, open = false;
+    while ((e = map_next(&m->sessions, &cursor))) {
+        struct session_state *s = e->value;
+        bool may_write = unpack(map_get(&s->open, inode)).may_write;
+        s->is_in_the_way = s->is_in_the_way || may_write;
+        open = open || may_write;
+        unknown = unknown || !s->reclaimed;
+    }
+    return open ? -ERR_FILE_OPEN : unknown ? -ERR_BUSY : 0;
 }
 
 bool sessions_exists(const struct metaserver *m, uint64_t session)
@@ -228,27 +256,36 @@ void sessions_tick(struct metaserver *m)
 /* The client's set replaces ours, now and whenever it sends one: it does so after a release whose
  * fate it does not know. An answer to an open may have been on its way when the set was made, so
  * what was opened a moment ago stays; the client sends another set when it finds out. */
-static void take_set(struct session_state *s, const struct msg_session_alive *ask)
+static void take_set(struct metaserver *m, struct session_state *s,
+                     const struct msg_session_alive *ask)
 {
     struct slice cursor = ask->open.raw;
     struct rec_inode_ref ref;
     struct map old = s->open;
     uint32_t now_s = (uint32_t)(loop_now_ms() / 1000) + 1;
     map_init(&s->open, s->id);
-    while (rec_inode_ref_next(&cursor, &ref))
-        if (ref.count > 0)
-            (void)map_put(&s->open, ref.inode, pack((struct holding){.count = ref.count}));
+    while (rec_inode_ref_next(&cursor, &ref)) {
+        struct holding known = unpack(map_get(&old, ref.inode));
+        bool is_fresh = known.opened_s != 0 && now_s - known.opened_s <= FRESH_S;
+        struct holding h = {.count = ref.count < COUNT_MAX ? ref.count : COUNT_MAX,
+                            .may_write = ref.writers > 0 || (is_fresh && known.may_write)};
+        if (h.count > 0)
+            (void)map_put(&s->open, ref.inode, pack(h));
+        if (h.count > 0 && h.may_write)
+            moves_void(m, ref.inode);
+    }
     size_t place = 0;
     struct map_entry *e;
     while ((e = map_next(&old, &place))) {
-        struct holding was = unpack(e->value);
-        if (was.opened_s != 0 && now_s - was.opened_s <= FRESH_S &&
-            was.count > unpack(map_get(&s->open, e->key)).count)
-            (void)map_put(&s->open, e->key, e->value);
+        struct holding was = unpack(e->value), now = unpack(map_get(&s->open, e->key));
+        was.may_write = was.may_write || now.may_write;
+        if (was.opened_s != 0 && now_s - was.opened_s <= FRESH_S && was.count > now.count)
+            (void)map_put(&s->open, e->key, pack(was));
     }
     map_release(&old);
     s->reclaimed = true;
     s->reconcile = true;
+    s->is_in_the_way = false;
 }
 
 void sessions_on_alive(struct metaserver *m, struct rpc_request *take_request)
@@ -264,8 +301,9 @@ void sessions_on_alive(struct metaserver *m, struct rpc_request *take_request)
     sessions_heard(m, ask.session);
     struct session_state *s = find(m, ask.session);
     if (ask.reclaim)
-        take_set(s, &ask);
-    struct msg_session_alive_r r = {.term = m->leader_term, .want_reclaim = !s->reclaimed};
+        take_set(m, s, &ask);
+    struct msg_session_alive_r r = {.term = m->leader_term,
+                                    .want_reclaim = !s->reclaimed || s->is_in_the_way};
     struct bytes out = {0};
     encode_session_alive_r(&out, &r);
     rpc_reply(take_request, MSG_session_alive_r, bytes_slice(&out), NULL, 0);

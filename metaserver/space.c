@@ -265,6 +265,9 @@ static enum space_level limit_of(uint16_t code)
     case MSG_meta_commit:
     case MSG_meta_setattr:
     case MSG_meta_rename:
+    case MSG_meta_set_copies:
+    case MSG_meta_move_begin:
+    case MSG_meta_move_end:
     case MSG_session_open:
         return SPACE_SHORT;
     default:

@@ -181,7 +181,7 @@ static struct plan_options plan_options_of(const struct metaserver *m)
     o.receptions_max = (uint32_t)fs_config(m->fs, CONFIG_receptions_max);
     o.sends_max = (uint32_t)fs_config(m->fs, CONFIG_sends_max);
     o.initial_targets = counts.initial_targets;
-    o.copies_wanted = counts.copies ? 1u << counts.copies : 0;
+    o.copies_wanted = fs_copies_wanted(m->fs);
     return o;
 }
 

@@ -17,6 +17,7 @@ command_fn command_mount, command_umount;
 command_fn command_dev_up, command_dev_down, command_dev_status, command_dev_kill,
     command_dev_start, command_dev_add_meta, command_dev_remove_meta, command_dev_add_chunk,
     command_dev_remove_chunk;
+command_fn command_replicas_set, command_replicas_get;
 command_fn command_ls, command_stat, command_cat, command_mkdir, command_rm, command_mv, command_cp;
 
 #endif

@@ -14,6 +14,7 @@ noinst_LIBRARIES += %D%/libtools.a
     %D%/cmd_meta_recover.c \
     %D%/cmd_mount.c \
     %D%/cmd_server.c \
+    %D%/cmd_replicas.c \
     %D%/cmd_status.c \
     %D%/command.c %D%/command.h %D%/commands.h \
     %D%/confirm.c %D%/confirm.h \

@@ -339,6 +339,30 @@ static const struct command meta_commands[] = {
     {.name = NULL},
 };
 
+static const struct command replicas_commands[] = {
+    {.name = "set",
+     .run = command_replicas_set,
+     .usage = "N PATH... [-r] [-j N] [--wait]",
+     .summary = "copies of what is made in a folder from now on; of a file, which is copied",
+     .examples = "cairn replicas set 3 /mnt/cairn/db -r\n"
+                 "cairn replicas set 1 cairn:/scratch --cluster ~/cairn-dev\n",
+     .words_min = 2,
+     .words_max = 64,
+     .options = {OPTION_CLUSTER,
+                 {"recursive", 'r', OPTION_SWITCH, NULL, "and of all that is in the folder"},
+                 {"jobs", 'j', OPTION_VALUE, "N", "files at a time with -r (default 8)"},
+                 {"wait", 0, OPTION_SWITCH, NULL, "until the last open file is closed"}}},
+    {.name = "get",
+     .run = command_replicas_get,
+     .usage = "PATH... [-o json]",
+     .summary = "wanted copies, where the number comes from, copies in sync, servers",
+     .examples = "cairn replicas get /mnt/cairn/db/a.bin\n",
+     .words_min = 1,
+     .words_max = 64,
+     .options = {OPTION_CLUSTER, OPTION_OUTPUT}},
+    {.name = NULL},
+};
+
 static const struct command commands[] = {
     {.name = "dev", .summary = "a whole cluster on this machine", .subcommands = dev_commands},
     {.name = "status",
@@ -438,6 +462,9 @@ static const struct command commands[] = {
      .words_min = 2,
      .words_max = 2,
      .options = {OPTION_CLUSTER}},
+    {.name = "replicas",
+     .summary = "how many copies folders and files have",
+     .subcommands = replicas_commands},
     {.name = "cp",
      .run = command_cp,
      .usage = "[-r] [-j N] [--verify] FROM... TO",

@@ -82,6 +82,12 @@ int blocking_fsync(struct blocking_client *b, struct client_handle *h);
 int blocking_truncate(struct blocking_client *b, const struct client_caller *who,
                       struct client_handle *h, uint64_t size, struct wire_attr *ret_attr);
 
+/* Not bounded by deadline_ms: as client_set_copies. */
+int blocking_set_copies(struct blocking_client *b, const struct client_caller *who, uint64_t inode,
+                        uint8_t copies, struct err_text *why);
+int blocking_places(struct blocking_client *b, struct client_handle *h,
+                    struct client_places *ret_places);
+
 /* ---- raw requests ---- */
 /* Appends the answer's body to `out`; `why` may be NULL. */
 int blocking_leader_call(struct blocking_client *b, uint16_t code, struct slice body,

@@ -259,6 +259,51 @@ int blocking_fsync(struct blocking_client *b, struct client_handle *h)
     return blocking_run(b, start_flush, &a);
 }
 
+/* ---- copies ---- */
+
+static void on_copies(void *arg, int status, const struct wire_attr *attr, const char *detail)
+{
+    struct file_args *a = arg;
+    (void)attr;
+    if (status != 0)
+        err_set((enum err) - status, a->why, "%s", detail);
+    blocking_done(a->call, status);
+}
+
+static void start_copies(struct blocking_call *call, struct client *c, void *arg)
+{
+    struct file_args *a = arg;
+    a->call = call;
+    client_set_copies(c, a->who, a->inode, (uint8_t)a->flags, on_copies, a);
+}
+
+int blocking_set_copies(struct blocking_client *b, const struct client_caller *who, uint64_t inode,
+                        uint8_t copies, struct err_text *why)
+{
+    struct file_args a = {.who = who, .inode = inode, .flags = copies, .why = why};
+    return blocking_run(b, start_copies, &a);
+}
+
+struct places_args {
+    const struct client_handle *handle;
+    struct client_places *ret_places;
+};
+
+static void start_places(struct blocking_call *call, struct client *c, void *arg)
+{
+    const struct places_args *a = arg;
+    (void)c;
+    client_places(a->handle, a->ret_places);
+    blocking_done(call, 0);
+}
+
+int blocking_places(struct blocking_client *b, struct client_handle *h,
+                    struct client_places *ret_places)
+{
+    struct places_args a = {h, ret_places};
+    return blocking_run(b, start_places, &a);
+}
+
 /* ---- raw requests ---- */
 
 static void on_reply(void *arg, int status, uint16_t code, struct slice body, const char *detail)

@@ -42,8 +42,9 @@ void file_chunks_cut(struct client_file *f, uint32_t first_index)
             map_remove(&f->chunks, e->key);
 }
 
-/* `take_map` becomes the file's map, together with the slots made here. */
-static void replace(struct client_file *f, struct map *take_map, uint64_t data_version)
+/* `take_map` becomes the file's map, together with the slots made here. The attributes are those of
+ * its moment, as far as they matter to it. */
+static void replace(struct client_file *f, struct map *take_map, const struct wire_attr *as_of)
 {
     size_t cursor = 0;
     for (struct map_entry *e; (e = map_next(&f->chunks, &cursor)) != NULL;)
@@ -51,7 +52,9 @@ static void replace(struct client_file *f, struct map *take_map, uint64_t data_v
             map_put(take_map, e->key, e->value);
     map_release(&f->chunks);
     f->chunks = *take_map;
-    f->chunks_version = data_version;
+    f->chunks_version = as_of->data_version;
+    f->chunks_copies = as_of->copies;
+    f->chunks_generation = as_of->chunk_generation;
     f->chunks_loaded = true;
 }
 
@@ -68,14 +71,15 @@ static int add_slots(struct map *map, const struct wire_list *slots, uint32_t *r
     return 0;
 }
 
-int chunk_map_install(struct client_file *f, const struct wire_list *slots, uint64_t data_version)
+int chunk_map_install(struct client_file *f, const struct wire_list *slots,
+                      const struct wire_attr *attr)
 {
     struct map map;
     uint32_t next = 0;
     map_init(&map, prng_next(&f->c->prng));
     int status = add_slots(&map, slots, &next);
     if (status == 0)
-        replace(f, &map, data_version);
+        replace(f, &map, attr);
     else
         map_release(&map);
     return status;
@@ -87,7 +91,8 @@ struct map_load {
     struct client_file *file; /* held */
     struct map map;
     uint32_t next;
-    uint64_t data_version; /* when it began: what came later is found by the next open */
+    struct wire_attr as_of; /* data_version: when it began, what came later is found by the next
+                               open; copies and chunk_generation: of the first piece */
     client_done_fn *done;
     void *arg;
 };
@@ -97,7 +102,7 @@ static void load_piece(struct map_load *load);
 static void load_end(struct map_load *load, int status)
 {
     if (status == 0)
-        replace(load->file, &load->map, load->data_version);
+        replace(load->file, &load->map, &load->as_of);
     else
         map_release(&load->map);
     load->done(load->arg, status);
@@ -114,6 +119,17 @@ static void finish_piece(struct meta_op *op, int status, struct rpc_reply *reply
         status = -ERR_PROTOCOL;
     if (status == 0)
         status = decode_meta_chunks_r(reply->body, reply->version, &r);
+    if (status == 0 && (r.copies == 0 || r.copies > COPIES_MAX))
+        status = -ERR_PROTOCOL;
+    if (status == 0 && load->next == 0) {
+        load->as_of.copies = r.copies;
+        load->as_of.chunk_generation = r.generation;
+    } else if (status == 0 && load->as_of.copies != r.copies) { /* it moved in between */
+        map_release(&load->map);
+        load->next = 0;
+        load_piece(load);
+        return;
+    }
     if (status == 0)
         status = add_slots(&load->map, &r.chunks, &next);
     if (status == 0 && !r.end && next <= load->next)
@@ -142,7 +158,7 @@ void chunk_map_load(struct client_file *f, client_done_fn *done, void *arg)
     CHECK(load);
     load->file = file_hold(f);
     map_init(&load->map, prng_next(&f->c->prng));
-    load->data_version = f->attr.data_version;
+    load->as_of.data_version = f->attr.data_version;
     load->done = done;
     load->arg = arg;
     load_piece(load);
@@ -221,13 +237,15 @@ void file_commit(struct client_file *f, uint64_t size_min, int64_t mtime_ns,
                                      slice_of(added, count * sizeof *added), slice_of(NULL, 0));
     op->fn.done = done;
     op->file = file_hold(f);
-    encode_meta_commit(&op->call.body, &(struct msg_meta_commit){
-                                           .caller = {.uid = f->writer_uid, .gid = f->writer_gid},
-                                           .inode = f->inode,
-                                           .size_min = size_min,
-                                           .mtime_ns = mtime_ns,
-                                           .added = {.count = count, .items = records},
-                                       });
+    encode_meta_commit(&op->call.body,
+                       &(struct msg_meta_commit){
+                           .caller = {.uid = f->writer_uid, .gid = f->writer_gid},
+                           .inode = f->inode,
+                           .size_min = size_min,
+                           .mtime_ns = mtime_ns,
+                           .added = {.count = count, .items = records},
+                           .generation = f->dirty ? f->dirty_generation : f->chunks_generation,
+                       });
     free(records);
     meta_op_start(op, META_CHANGE, MSG_meta_commit);
 }

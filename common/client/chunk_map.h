@@ -6,7 +6,8 @@
 
 /* The list is the whole map at data_version. Slots made here and not committed stay. -ERR_PROTOCOL
  * for an index beyond the largest file. */
-int chunk_map_install(struct client_file *f, const struct wire_list *slots, uint64_t data_version);
+int chunk_map_install(struct client_file *f, const struct wire_list *slots,
+                      const struct wire_attr *attr);
 /* Fetches the map in pieces; the old one stays in use until the new one is complete. Holds the
  * file. */
 void chunk_map_load(struct client_file *f, client_done_fn *done, void *arg);

@@ -97,6 +97,7 @@ static struct client *make(struct loop *loop, const struct client_options *optio
     list_init(&c->calls.changes);
     list_init(&c->calls.reads);
     list_init(&c->calls.queued);
+    list_init(&c->moves);
     c->calls.next_sequence = 1;
     loop_timer_init(&c->release.timer, loop, on_release_timer, c);
     table_init(c);
@@ -199,6 +200,7 @@ static void destroy(struct client *c)
     /* A callback may start another call; each ends at once, so this comes to an end. */
     while (c->calls.count != 0 || !list_empty(&c->calls.queued))
         meta_calls_cancel_all(c);
+    client_moves_cancel(c);
     table_release(c);
     free_files(c);
     client_data_destroy(c);

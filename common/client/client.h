@@ -255,6 +255,29 @@ void client_fallocate(struct client_handle *h, const struct client_caller *who,
                       enum client_fallocate_mode mode, uint64_t offset, uint64_t size,
                       client_done_fn *done, void *arg);
 
+/* ---- numbers of copies (docs/replicas.md)
+ * -------------------------------------------------------------------------------------------
+ */
+/* attr is NULL unless status is 0; `detail` is a text for a person, "" when there is none. */
+typedef void client_copies_fn(void *arg, int status, const struct wire_attr *attr,
+                              const char *detail);
+/* Of a directory: what new entries inherit. Of a file: its own, and if it has data the data is
+ * copied, which takes as long as it takes (each step is bounded by deadline_ms). Called off with
+ * -ERR_FILE_OPEN when somebody has the file open for writing, or has had meanwhile: nothing has
+ * changed then. -ERR_REFUSED when there are too few chunkservers. */
+void client_set_copies(struct client *c, const struct client_caller *who, uint64_t inode,
+                       uint8_t copies, client_copies_fn *done, void *arg);
+
+enum { CLIENT_PLACES_MAX = 64, CLIENT_PLACE_SIZE = 64 };
+struct client_places {
+    uint8_t copies;       /* wanted */
+    uint8_t copies_now;   /* of the chunk that has the fewest in sync on servers that are up */
+    uint32_t chunk_count; /* 0: copies_now means nothing */
+    unsigned server_count;
+    char servers[CLIENT_PLACES_MAX][CLIENT_PLACE_SIZE]; /* that hold such a copy of some chunk */
+};
+void client_places(const struct client_handle *h, struct client_places *ret_places);
+
 /* ---- for tools
  * ---------------------------------------------------------------------------------------- */
 /* Sends any request of messages.tbl to the leader, repeated there until the deadline when the

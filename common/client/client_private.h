@@ -113,6 +113,7 @@ struct client {
     struct client_table table;
     struct client_calls calls;
     struct client_release_batch release;
+    struct list moves; /* copies.c */
     struct attr_cache cache;
     struct map files; /* inode -> struct client_file */
     int untold_error; /* of a file that ended with an error nobody was told */
@@ -135,8 +136,14 @@ struct client_file {
     struct wire_attr attr;   /* the leader's last word; never older than an earlier one */
     uint32_t opens;          /* answers to open and create not yet released to the leader */
     uint32_t opens_pending;  /* opens under way */
+    uint32_t writes_pending; /* opens for writing that have no handle yet */
     uint64_t chunks_version; /* data_version at which `chunks` was the whole map */
     bool chunks_loaded;      /* `chunks` is the whole map as of attr.data_version */
+    uint8_t chunks_copies;   /* whose table the chunks of the map are in: attr may know of a later
+                                change, and a map and its table belong together */
+    uint32_t chunks_generation; /* attr.chunk_generation when the map was loaded */
+    uint32_t dirty_generation;  /* of the map that the oldest uncommitted write was made with: what
+                                   commits say */
     struct map chunks;    /* index -> (void *)(generation + 1): slots the metadata knows, and those
                              that the data path created and has not committed yet */
     int error;            /* the last write-back error, sticky (D11, D28) */
@@ -188,6 +195,8 @@ void file_chunk_made(struct client_file *f, uint32_t index, uint32_t generation)
 void file_chunks_cut(struct client_file *f, uint32_t first_index);
 struct client_handle *file_handle_create(struct client_file *f, const struct client_caller *who,
                                          uint32_t flags);
+/* Somebody may change its contents through this client: open for writing, or not finished. */
+bool file_may_write(const struct client_file *f);
 /* Keeps the handle's memory over client_release, for a flush under way. */
 void file_handle_hold(struct client_handle *h);
 void file_handle_drop(struct client_handle *h);
@@ -246,6 +255,8 @@ void file_data_flush(struct client_file *f, bool sync, client_done_fn *done, voi
 /* The session is lost: unflushed data is dropped (the caller has set the error), requests in flight
  * are abandoned, waiting callbacks end with `status`, the file is clean. */
 void file_data_abandon(struct client_file *f, int status);
+/* A change of its contents is under way or waits. */
+bool file_data_is_busy(const struct client_file *f);
 /* Data fetched ahead of reads is no longer right. */
 void file_data_forget_read(struct client_file *f);
 /* client_truncate without a handle. by_handle as in meta_setattr. */
@@ -281,5 +292,12 @@ void meta_calls_cancel_all(struct client *c);
 /* The leader forgets `opens` opens of the inode, soon and in company. */
 void release_batch_add(struct client *c, uint64_t inode, uint32_t opens);
 void release_batch_send(struct client *c);
+/* At once, if the inode is among those that wait: a release must not be overtaken by what comes
+ * now. */
+void release_of_send(struct client *c, uint64_t inode);
+
+/* ---- copies.c ---- */
+/* The client is closing: ends the moves that wait for a chunkserver. */
+void client_moves_cancel(struct client *c);
 
 #endif

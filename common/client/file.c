@@ -91,6 +91,8 @@ void file_invalidate(struct client_file *f)
 
 void file_wrote(struct client_file *f, const struct client_handle *h, uint64_t end)
 {
+    if (!f->dirty)
+        f->dirty_generation = f->chunks_generation;
     f->dirty = true;
     if (end > f->dirty_end)
         f->dirty_end = end;
@@ -147,6 +149,14 @@ static void handle_free(struct client_handle *h)
     h->magic = 0;
     free(h);
     file_drop(f);
+}
+
+bool file_may_write(const struct client_file *f)
+{
+    LIST_EACH(node, &f->handles)
+    if (CONTAINER_OF(node, struct client_handle, node)->flags & OPEN_WRITE)
+        return true;
+    return f->writes_pending > 0 || f->dirty || file_data_is_busy(f);
 }
 
 void file_handle_hold(struct client_handle *h)

@@ -154,6 +154,13 @@ void file_data_clean(struct file_data *fd)
     }
 }
 
+bool file_data_is_busy(const struct client_file *f)
+{
+    const struct file_data *fd = f->data;
+    return fd && (fd->piece_count > 0 || fd->request_count > 0 || !list_empty(&fd->flushes) ||
+                  !list_empty(&fd->waiting) || !list_empty(&fd->resizes));
+}
+
 void file_data_forget_read(struct client_file *f)
 {
     if (f->data)

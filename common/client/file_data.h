@@ -216,7 +216,8 @@ struct resize {
     bool abandoned, at_leader;
     struct list zeros; /* chunk operations under way */
     unsigned zero_count;
-    uint32_t next_chunk, end_chunk;
+    uint32_t first_chunk, next_chunk, end_chunk;
+    bool is_map_old, refreshed; /* a chunk is gone: it may have moved to another table */
     int status;
 };
 /* The gate is closed for it. Takes the memory. */

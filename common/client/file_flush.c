@@ -88,6 +88,11 @@ static void finish(struct flush *flush)
     file_drop(f);
 }
 
+static void on_map_again(void *arg, int status)
+{
+    (void)arg, (void)status; /* the next write finds out */
+}
+
 static void on_committed(void *arg, int status)
 {
     struct flush *flush = arg;
@@ -98,6 +103,10 @@ static void on_committed(void *arg, int status)
     }
     if (status != 0)
         file_fail(flush->f, status);
+    /* The chunks have moved, which only a lost session allows. What was written is lost; what will
+     * be written shall go to the right place. */
+    if (status == -ERR_STALE_HANDLE)
+        file_refresh(flush->f, on_map_again, NULL);
     /* Given up after an error: the handles report it, and there is nothing left to try. */
     for (unsigned i = 0; i < flush->slot_count; i++) {
         struct chunk_state *state = chunk_state_get(fd, flush->slots[i].index);
@@ -157,7 +166,7 @@ static void sync_chunk(struct flush *flush, uint32_t index)
         .kind = CHUNK_IO_CHANGE,
         .change = CHANGE_SYNC,
         .id = {.inode = f->inode, .index = index, .generation = generation},
-        .copies = f->attr.copies,
+        .copies = f->chunks_copies,
         .done = on_synced,
     };
     list_append(&flush->syncs, &sync->node);

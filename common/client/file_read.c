@@ -26,6 +26,7 @@ struct read {
     unsigned pending; /* segments that wait, and one while it is being set up */
     int status;
     bool refreshed, refreshing, abandoned;
+    uint64_t tried_version; /* f->chunks_version before the last refresh */
     client_read_fn *done;
     void *arg;
 };
@@ -149,9 +150,12 @@ static void on_refreshed(void *arg, int status)
 
 static void finish(struct read *r)
 {
-    if (r->status == -ERR_LOST_CHUNK && !r->refreshed) {
-        /* Another client may have cut the file. If not, it stays an error: never zeros. */
+    if (r->status == -ERR_LOST_CHUNK &&
+        (!r->refreshed || r->f->chunks_version != r->tried_version)) {
+        /* Another client may have cut the file, or its chunks have moved to another table, perhaps
+         * once more since. If not, it stays an error: never zeros. */
         r->refreshed = r->refreshing = true;
+        r->tried_version = r->f->chunks_version;
         drop_segments(r);
         file_refresh(r->f, on_refreshed, r);
         return;

@@ -116,7 +116,9 @@ static void on_zeroed(struct chunk_io *io, int status)
 {
     struct chunk_zero *zero = CONTAINER_OF(io, struct chunk_zero, io);
     struct resize *r = zero->resize;
-    if (status != 0 && status != -ERR_STALE_HANDLE && r->status == 0)
+    if (status == -ERR_LOST_CHUNK && !r->refreshed)
+        r->is_map_old = true;
+    else if (status != 0 && status != -ERR_STALE_HANDLE && r->status == 0)
         r->status = status;
     chunk_state_get(r->fd, io->id.index)->unsynced = true;
     list_remove(&zero->node);
@@ -139,7 +141,7 @@ static void zero_chunk(struct resize *r, uint32_t index, uint32_t generation)
         .kind = CHUNK_IO_CHANGE,
         .change = CHANGE_ZERO,
         .id = {.inode = f->inode, .index = index, .generation = generation},
-        .copies = f->attr.copies,
+        .copies = f->chunks_copies,
         .offset = (uint32_t)(from - start),
         .length = (uint32_t)(end - from),
         .done = on_zeroed,
@@ -149,6 +151,18 @@ static void zero_chunk(struct resize *r, uint32_t index, uint32_t generation)
     chunk_io_start(&zero->io);
 }
 
+/* Once more from the start, with the chunks as they are now: zeros do no harm twice. */
+static void on_map_again(void *arg, int status)
+{
+    struct resize *r = arg;
+    if (is_abandoned(r))
+        return;
+    if (r->status == 0)
+        r->status = status;
+    r->next_chunk = r->first_chunk;
+    zero_more(r);
+}
+
 static void zero_more(struct resize *r)
 {
     while (r->status == 0 && r->next_chunk < r->end_chunk && r->zero_count < ZEROS_MAX) {
@@ -156,8 +170,15 @@ static void zero_more(struct resize *r)
         if (file_chunk(r->f, index, &generation))
             zero_chunk(r, index, generation);
     }
-    if (r->zero_count == 0)
+    if (r->zero_count != 0)
+        return;
+    if (r->is_map_old && r->status == 0) {
+        r->is_map_old = false;
+        r->refreshed = r->at_leader = true;
+        file_refresh(r->f, on_map_again, r);
+    } else {
         tell_leader(r);
+    }
 }
 
 /* What a growing file holds behind its old end is undefined: it becomes zeros first. */
@@ -176,7 +197,7 @@ static void on_flushed(void *arg, int status)
 #endif
     }
     if (r->zero_end > r->zero_from) {
-        r->next_chunk = (uint32_t)(r->zero_from / CHUNK_SIZE);
+        r->first_chunk = r->next_chunk = (uint32_t)(r->zero_from / CHUNK_SIZE);
         r->end_chunk = (uint32_t)((r->zero_end - 1) / CHUNK_SIZE) + 1;
     }
     zero_more(r);

@@ -23,10 +23,12 @@ noinst_LIBRARIES += %D%/libclient.a
     %D%/chunk_crc.c \
     %D%/chunk_io.c %D%/chunk_io.h \
     %D%/chunk_peer.c \
+    %D%/copies.c \
     %D%/file_data.c %D%/file_data.h \
     %D%/file_flush.c \
     %D%/file_read.c \
     %D%/file_resize.c \
+    %D%/places.c \
     %D%/read_ahead.c \
     %D%/unsynced.c \
     %D%/write_buf.c \

@@ -56,8 +56,7 @@ void release_batch_add(struct client *c, uint64_t inode, uint32_t opens)
         loop_timer_start_ms(&batch->timer, CLIENT_RELEASE_MS);
 }
 
-/* A release that waits must not overtake the open that comes now. */
-static void send_release_of(struct client *c, uint64_t inode)
+void release_of_send(struct client *c, uint64_t inode)
 {
     for (unsigned i = 0; i < c->release.count; i++)
         if (c->release.inodes[i].inode == inode) {
@@ -74,7 +73,8 @@ struct opening {
     struct client_file *file; /* held; NULL until a create is answered */
     struct client_caller who; /* ids only */
     uint32_t flags;
-    bool truncate; /* still to do: an open is not logged, so the size is set behind it */
+    bool may_write; /* counted in writes_pending of the file */
+    bool truncate;  /* still to do: an open is not logged, so the size is set behind it */
     struct client_opened opened;
     client_open_fn *done;
     void *arg;
@@ -88,6 +88,7 @@ static struct opening *opening_new(struct client *c, const struct client_caller 
     o->c = c;
     o->who = (struct client_caller){.uid = who->uid, .gid = who->gid};
     o->flags = flags;
+    o->may_write = (flags & (OPEN_WRITE | OPEN_TRUNCATE)) != 0;
     o->done = done;
     o->arg = arg;
     return o;
@@ -102,6 +103,8 @@ static void opening_end(struct opening *o, int status)
         file_data_truncate(o->file, &o->who, 0, true, on_truncated, o);
         return;
     }
+    if (o->file && o->may_write)
+        o->file->writes_pending--;
     if (status == 0) {
         o->opened.handle = file_handle_create(o->file, &o->who, o->flags);
         o->opened.attr = o->file->attr;
@@ -145,7 +148,7 @@ static void opened(struct opening *o, const struct msg_meta_open_r *r, uint64_t 
     o->opened.created = r->created != 0;
     compare_with_known(o, &r->attr, asked_ms);
     if (r->chunk_total <= r->chunks.count)
-        opening_end(o, chunk_map_install(o->file, &r->chunks, r->attr.data_version));
+        opening_end(o, chunk_map_install(o->file, &r->chunks, &r->attr));
     else if (o->file->chunks_loaded && o->file->chunks_version == r->attr.data_version)
         opening_end(o, 0);
     else
@@ -182,8 +185,9 @@ void client_open(struct client *c, const struct client_caller *who, uint64_t ino
     struct opening *o = opening_new(c, who, flags, done, arg);
     o->file = file_get(c, inode);
     o->truncate = (flags & OPEN_TRUNCATE) != 0;
-    send_release_of(c, inode);
+    release_of_send(c, inode);
     o->file->opens_pending++;
+    o->file->writes_pending += o->may_write;
     struct meta_op *op = meta_op_new(c, finish_open, o, slice_of(NULL, 0), slice_of(NULL, 0));
     encode_meta_open(
         &op->call.body,
@@ -211,6 +215,7 @@ static void finish_create(struct meta_op *op, int status, struct rpc_reply *repl
     if (op->reclaims != c->session.reclaims)
         session_want_reclaim(c); /* a set sent meanwhile did not name this inode */
     o->file = file_get(c, r.attr.inode);
+    o->file->writes_pending += o->may_write;
     opened(o, &r, op->call.asked_ms);
 }
 

@@ -100,7 +100,8 @@ static struct rec_inode_ref *open_set(struct client *c, uint32_t *ret_count)
         uint32_t opens = f->opens + f->opens_pending;
         if (opens == 0 || count == LIST_COUNT_MAX)
             continue;
-        set[count] = (struct rec_inode_ref){.inode = f->inode, .count = opens};
+        set[count] =
+            (struct rec_inode_ref){.inode = f->inode, .count = opens, .writers = file_may_write(f)};
         count++;
     }
     *ret_count = count;

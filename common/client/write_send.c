@@ -227,7 +227,7 @@ static void start_request(struct write_request *r)
         .kind = first->buf ? CHUNK_IO_WRITE : CHUNK_IO_CHANGE,
         .change = CHANGE_ZERO,
         .id = {.inode = f->inode, .index = index, .generation = generation},
-        .copies = f->attr.copies,
+        .copies = f->chunks_copies,
         .offset = offset,
         .length = (uint32_t)(last->offset + last->size - first->offset),
         .done = on_written,

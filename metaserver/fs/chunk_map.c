@@ -65,6 +65,28 @@ bool chunks_drop(struct op *o, struct inode *i, uint32_t first)
     return i->chunk_total < before;
 }
 
+void chunks_replace(struct op *o, struct inode *i, uint32_t generation)
+{
+    uint32_t left = i->chunk_total;
+    if (i->first_generation) {
+        garbage_add(o, i, 0, i->first_generation);
+        i->first_generation = generation;
+        left--;
+    }
+    struct slice key, value;
+    uint8_t packed[4];
+    store_u32(packed, generation);
+    for (uint32_t next = 1; left > 0; left--) {
+        struct row_key from = key_of_chunk(i->number, next);
+        if (row_seek(o->view, from, CHUNK_PREFIX, &key, &value) != 0)
+            return;
+        uint32_t index = (uint32_t)(key_u64(key, 5));
+        garbage_add(o, i, index, load_u32(value.data));
+        row_put(o->fs, key_of_chunk(i->number, index), slice_of(packed, sizeof packed));
+        next = index + 1;
+    }
+}
+
 int chunks_list(struct fs_view *v, const struct inode *i, uint32_t first, uint32_t count_max,
                 struct bytes *list, uint32_t *ret_count, bool *ret_end)
 {

@@ -171,6 +171,10 @@ int fs_chunk_is_dead(struct fs_view *view, const struct chunk_id *id, bool *ret_
 /* The shard table as of the last applied entry; valid until the next batch. */
 const struct shard_table *fs_shard_table(const struct fs *fs);
 
+/* Bit n: a table with n copies is wanted: the cluster's own number, and each that any file or
+ * directory was ever given. */
+unsigned fs_copies_wanted(const struct fs *fs);
+
 /* ---- snapshots: the whole state in one piece: (index, term), rows, the driver's config ---- */
 
 struct fs_snapshot;

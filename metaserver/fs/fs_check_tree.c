@@ -68,6 +68,12 @@ static int see_inode(struct walk *w, struct slice key, struct slice value)
         return WRONG(w, "inode %llu: number not given out", (unsigned long long)number);
     if (S_ISREG(i.mode) && (i.chunk_generation == 0 || i.first_generation > i.chunk_generation))
         return WRONG(w, "inode %llu: generation", (unsigned long long)number);
+    if (i.moved_generation > i.chunk_generation || (i.is_moving && !S_ISREG(i.mode)))
+        return WRONG(w, "inode %llu: move", (unsigned long long)number);
+    unsigned wanted = 1u << w->state.copies | w->state.copies_used;
+    if (i.copies == 0 || !(wanted & 1u << i.copies))
+        return WRONG(w, "inode %llu: nobody forms a table with %u copies",
+                     (unsigned long long)number, i.copies);
     return 0;
 }
 

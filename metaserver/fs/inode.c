@@ -5,7 +5,12 @@
 
 #include "common/base/banned.h"
 
-enum { INODE_FIXED_SIZE = 63, INODE_SIZE_MAX = INODE_FIXED_SIZE + 12 };
+enum {
+    INODE_FIXED_SIZE = 63,
+    INODE_SIZE_MAX = INODE_FIXED_SIZE + 16,
+    MOVED_SIZE = 4,   /* behind the tail of a file that was moved */
+    IS_MOVING = 0x80, /* in the byte of copies */
+};
 
 enum inode_type inode_type(uint32_t mode)
 {
@@ -52,7 +57,8 @@ int inode_unpack(uint64_t number, struct slice value, struct inode *ret)
     struct inode i = {
         .number = number,
         .mode = load_u16(p),
-        .copies = p[2],
+        .copies = p[2] & 0xf,
+        .is_moving = (p[2] & IS_MOVING) != 0,
         .nlink = load_u32(p + 3),
         .uid = load_u32(p + 7),
         .gid = load_u32(p + 11),
@@ -63,13 +69,16 @@ int inode_unpack(uint64_t number, struct slice value, struct inode *ret)
         .version = load_u64(p + 47),
         .data_version = load_u64(p + 55),
     };
-    if (inode_type(i.mode) == 0 || value.size != INODE_FIXED_SIZE + tail_size(i.mode))
+    size_t size = INODE_FIXED_SIZE + tail_size(i.mode);
+    bool was_moved = S_ISREG(i.mode) && value.size == size + MOVED_SIZE;
+    if (inode_type(i.mode) == 0 || (value.size != size && !was_moved))
         return -ERR_CORRUPT;
     p += INODE_FIXED_SIZE;
     if (S_ISREG(i.mode)) {
         i.chunk_generation = load_u32(p);
         i.chunk_total = load_u32(p + 4);
         i.first_generation = load_u32(p + 8);
+        i.moved_generation = was_moved ? load_u32(p + 12) : 0;
     } else if (S_ISDIR(i.mode)) {
         i.parent = load_u64(p);
     } else if (S_ISCHR(i.mode) || S_ISBLK(i.mode)) {
@@ -90,7 +99,7 @@ void inode_put(struct fs *fs, const struct inode *i)
 {
     uint8_t b[INODE_SIZE_MAX], *tail = b + INODE_FIXED_SIZE;
     store_u16(b, (uint16_t)i->mode);
-    b[2] = i->copies;
+    b[2] = (uint8_t)(i->copies | (i->is_moving ? IS_MOVING : 0));
     store_u32(b + 3, i->nlink);
     store_u32(b + 7, i->uid);
     store_u32(b + 11, i->gid);
@@ -104,12 +113,14 @@ void inode_put(struct fs *fs, const struct inode *i)
         store_u32(tail, i->chunk_generation);
         store_u32(tail + 4, i->chunk_total);
         store_u32(tail + 8, i->first_generation);
+        store_u32(tail + 12, i->moved_generation);
     } else if (S_ISDIR(i->mode)) {
         store_u64(tail, i->parent);
     } else if (S_ISCHR(i->mode) || S_ISBLK(i->mode)) {
         store_u32(tail, i->rdev);
     }
-    row_put(fs, key_of_u64('i', i->number), slice_of(b, INODE_FIXED_SIZE + tail_size(i->mode)));
+    size_t size = INODE_FIXED_SIZE + tail_size(i->mode) + (i->moved_generation ? MOVED_SIZE : 0);
+    row_put(fs, key_of_u64('i', i->number), slice_of(b, size));
 }
 
 struct wire_attr inode_attr(const struct inode *i)
@@ -189,8 +200,17 @@ void inode_changed(struct op *o, struct inode *i)
     i->version = o->index;
 }
 
+void inode_relocated(struct op *o, struct inode *i)
+{
+    inode_changed(o, i);
+    i->data_version = o->index; /* who kept the chunk map fetches it again */
+    i->moved_generation = ++i->chunk_generation;
+    i->is_moving = false;
+}
+
 void inode_contents_changed(struct op *o, struct inode *i)
 {
+    i->is_moving = false; /* what was copied so far is old */
     inode_changed(o, i);
     i->mtime_ns = i->ctime_ns;
     i->data_version = o->index;

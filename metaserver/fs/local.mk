@@ -14,6 +14,7 @@ noinst_LIBRARIES += %D%/libfs.a
     %D%/mode.h \
     %D%/op_chunk.c \
     %D%/op_cluster.c \
+    %D%/op_copies.c \
     %D%/op_create.c \
     %D%/op_job.c \
     %D%/op_link.c \

@@ -12,6 +12,11 @@ static int commit_check(struct fs_view *v, const struct msg_meta_commit *m, stru
         return status == -ERR_NO_ENTRY ? -ERR_STALE_HANDLE : status;
     if (!S_ISREG(i->mode))
         return -ERR_INVALID;
+#ifndef PLANT_D12_MOVED
+    /* What was written went to chunks that are garbage now: the writer must hear of it. */
+    if (m->generation != 0 && m->generation < i->moved_generation)
+        return -ERR_STALE_HANDLE;
+#endif
     return m->size_min > FS_FILE_SIZE_MAX ? -ERR_FILE_TOO_BIG : 0;
 }
 
@@ -98,6 +103,8 @@ int query_meta_chunks(struct query *q, const struct msg_meta_chunks *m)
     if (status == 0) {
         reply.chunks.raw = bytes_slice(&list);
         reply.end = end;
+        reply.copies = i.copies;
+        reply.generation = i.chunk_generation;
         encode_meta_chunks_r(q->out, &reply);
     }
     bytes_release(&list);
@@ -147,8 +154,12 @@ int fs_find_chunk(struct fs_view *v, const struct chunk_id *id)
     int status = inode_get(v, id->inode, &i);
     if (status == 0 && !S_ISREG(i.mode))
         status = -ERR_NO_ENTRY;
-    if (status == 0)
-        status = chunk_get(v, &i, id->index, &generation);
+    if (status)
+        return status;
+    /* The chunks that a mover makes are nobody's yet, and not garbage. */
+    if (i.is_moving && id->generation == i.chunk_generation - 1)
+        return 0;
+    status = chunk_get(v, &i, id->index, &generation);
     if (status)
         return status;
     return generation == id->generation ? 0 : -ERR_NO_ENTRY;

@@ -68,6 +68,9 @@ static int open_existing(struct op *o, const struct msg_meta_create *m, struct i
         if (m->caller.uid != 0)
             i->mode &= ~(uint32_t)(S_ISUID | (i->mode & S_IXGRP ? S_ISGID : 0));
         inode_put(o->fs, i);
+    } else if ((m->flags & OPEN_WRITE) && i->is_moving) {
+        i->is_moving = false; /* its mover would miss what is written now */
+        inode_put(o->fs, i);
     }
     return reply_open(o->view, i, false, o->index, o->reply);
 }

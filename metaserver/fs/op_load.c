@@ -160,7 +160,7 @@ static int take_link(struct op *o, const struct rec_dump_link *r, bool put)
 static bool is_sane(const struct op *o, const struct rec_dump_inode *r)
 {
     if (r->number == 0 || r->number >= o->fs->state.inode_next || r->mode > 0177777 ||
-        inode_type(r->mode) == 0 || r->copies != o->fs->state.copies || r->nlink == 0 ||
+        inode_type(r->mode) == 0 || r->copies == 0 || r->copies > COPIES_MAX || r->nlink == 0 ||
         r->nlink > FS_LINK_MAX)
         return false;
     if (r->number == ROOT_INODE && !S_ISDIR(r->mode))
@@ -202,6 +202,7 @@ static int take_inode(struct op *o, const struct rec_dump_inode *r, bool put)
         s->file_count++;
     if (S_ISREG(i.mode))
         s->file_bytes += i.size;
+    copies_use(o->fs, i.copies);
     inode_put(o->fs, &i);
     return 0;
 }

@@ -61,6 +61,13 @@ struct row_key key_of_shard(unsigned copies, uint32_t shard)
     return k;
 }
 
+struct row_key key_of_copies(unsigned copies)
+{
+    struct row_key k = key_of_table('N');
+    k.bytes[k.size++] = (uint8_t)copies;
+    return k;
+}
+
 uint64_t key_u64(struct slice key, size_t at)
 {
     uint64_t big;
@@ -177,6 +184,8 @@ int state_read(struct fs_view *v, struct fs_state *ret)
     int status = row_get(v, key_of_table('M'), &value);
     if (status == 0)
         status = state_unpack(value, ret);
+    if (status == 0)
+        status = copies_read(v, &ret->copies_used);
     return status ? status : load_is_under_way(v, &ret->is_loading);
 }
 

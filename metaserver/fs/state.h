@@ -11,6 +11,7 @@
  *   K inode index          u32 generation of a chunk; chunk 0 stands in the inode record
  *   L inode                the target of a symbolic link
  *   M                      struct fs_state
+ *   N copies               files with so many copies are wanted: their table is formed; empty
  *   O inode session        the same as H from the other side; empty
  *   R copies shard         u64 epoch, u64 changed_version, slots
  *   S session              uuid, str name, str mount
@@ -49,6 +50,7 @@ struct fs_state {
     uint64_t hash_count;
     uint32_t target_next; /* struct shard_table's; in M when it is not 0 */
     bool is_loading;      /* not in M: what the row B says */
+    uint8_t copies_used;  /* not in M: bit n for each row N */
 };
 
 /* The rows J. */
@@ -115,6 +117,7 @@ struct row_key key_of_pair(char table, uint64_t a, uint64_t b);
 struct row_key key_of_chunk(uint64_t inode, uint32_t index);
 struct row_key key_of_uuid(char table, const struct uuid *uuid);
 struct row_key key_of_shard(unsigned copies, uint32_t shard);
+struct row_key key_of_copies(unsigned copies);
 uint64_t key_u64(struct slice key, size_t at); /* 0 when the key is too short */
 
 /* 0, -ERR_NO_ENTRY or the store's error, which also becomes view->failure. */
@@ -150,6 +153,8 @@ struct inode {
     uint32_t rdev;                          /* devices */
     uint32_t chunk_generation, chunk_total; /* files */
     uint32_t first_generation;              /* of chunk 0; 0 = a hole */
+    uint32_t moved_generation; /* chunk_generation when it last got other copies; 0 = never */
+    bool is_moving;            /* since the last begin nothing was written (docs/replicas.md) */
 };
 int inode_get(struct fs_view *v, uint64_t number, struct inode *ret);     /* -ERR_NO_ENTRY */
 int inode_unpack(uint64_t number, struct slice value, struct inode *ret); /* -ERR_CORRUPT */
@@ -159,6 +164,8 @@ enum inode_type inode_type(uint32_t mode); /* 0 for a mode without a known type 
 /* A new inode of `mode` in `parent`: number, owner, group and set-gid inheritance. */
 struct inode inode_make(struct op *o, const struct inode *parent, uint32_t mode,
                         const struct wire_caller *caller);
+/* Its chunks are elsewhere now: contents and mtime stay, chunk maps and their writers are stale. */
+void inode_relocated(struct op *o, struct inode *i);
 /* The leader's time, never before the inode's last change (R25). */
 int64_t inode_stamp(const struct op *o, const struct inode *i);
 void inode_changed(struct op *o, struct inode *i);          /* ctime, version */
@@ -189,6 +196,14 @@ int chunks_list(struct fs_view *v, const struct inode *i, uint32_t first, uint32
                 struct bytes *list, uint32_t *ret_count, bool *ret_end);
 /* The size changes: whole chunks behind it go and cannot reappear (D12). */
 void file_resize(struct op *o, struct inode *i, uint64_t size);
+
+/* All slots get `generation`; the chunks they named become garbage. */
+void chunks_replace(struct op *o, struct inode *i, uint32_t generation);
+
+/* ---- numbers of copies (op_copies.c) ---- */
+
+void copies_use(struct fs *fs, uint8_t copies);
+int copies_read(struct fs_view *v, uint8_t *ret_used);
 
 /* ---- names (dentry.c) ---- */
 

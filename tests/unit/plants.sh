@@ -57,6 +57,7 @@ second D6          chunkserver/store/test-chunkserver-store  partial_write_verif
 second D8          chunkserver/store/test-chunkserver-store  missing_chunk_is_an_error
 second D9          common/client/test-common-client-data     grown_file_shows_no_old_bytes
 second D12         metaserver/fs/test-metaserver-fs          truncate_drops_chunks
+second D12_MOVED   metaserver/fs/test-metaserver-fs          late_commits_are_refused
 second D14         common/ring/test-common-ring              synced_counts_once_and_from_the_source
 first  D18         metaserver/fs/test-metaserver-fs          a_replacement_counts_when_it_is_in_sync
 second D18_COPY    metaserver/cluster/test-metaserver-cluster missing_copy_comes_first

@@ -258,6 +258,42 @@ static void attributes(void)
     CU_ASSERT_EQUAL(errno, EOPNOTSUPP);
 }
 
+static void expect_replicas(const char *path, char digit)
+{
+    char text[4] = "";
+    CU_ASSERT_EQUAL(getxattr(path, "user.cairn.replicas", NULL, 0), 1);
+    CU_ASSERT_EQUAL(getxattr(path, "user.cairn.replicas", text, sizeof text), 1);
+    CU_ASSERT_EQUAL(text[0], digit);
+}
+
+static int set_replicas(const char *path, const char *value)
+{
+    return setxattr(path, "user.cairn.replicas", value, strlen(value), 0) == 0 ? 0 : errno;
+}
+
+/* The number of copies of folders and files, as an attribute that is not listed. */
+static void replicas(void)
+{
+    char text[8];
+    CU_ASSERT_EQUAL(mkdir(at("copies"), 0755), 0);
+    expect_replicas(at("copies"), '1');
+    CU_ASSERT_EQUAL(set_replicas(at("copies"), "3"), 0);
+    expect_replicas(at("copies"), '3');
+    const char *const bad[] = {"0", "6", "", "12", "x"};
+    for (unsigned i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        CU_ASSERT_EQUAL(set_replicas(at("copies"), bad[i]), EINVAL);
+    CU_ASSERT_EQUAL(setxattr(at("copies"), "user.cairn.replicas", "2", 1, XATTR_CREATE), -1);
+    CU_ASSERT_EQUAL(errno, EEXIST);
+    CU_ASSERT_EQUAL(setxattr(at("copies"), "user.cairn.replicas", "2", 1, XATTR_REPLACE), 0);
+    expect_replicas(at("copies"), '2');
+    CU_ASSERT_EQUAL(removexattr(at("copies"), "user.cairn.replicas"), 0);
+    expect_replicas(at("copies"), '1');
+    CU_ASSERT_EQUAL(removexattr(at("copies"), "user.other"), -1);
+    CU_ASSERT_EQUAL(errno, EOPNOTSUPP);
+    CU_ASSERT_EQUAL(listxattr(at("copies"), text, sizeof text), 0);
+    CU_ASSERT_EQUAL(rmdir(at("copies")), 0);
+}
+
 /* Close-to-open: what another client changed is seen by the next open, size included. */
 static void other_clients(void)
 {
@@ -278,7 +314,8 @@ static void other_clients(void)
     T(large_and_mapped) \
     T(directories)      \
     T(attributes)       \
-    T(other_clients)
+    T(other_clients)    \
+    T(replicas)
 CU_TestInfo tests_mount[] = {
 #define T(name) {#name, name},
     TESTS(T)

@@ -79,7 +79,8 @@ bool becomes(uint64_t inode, bool is_there, unsigned within_ms);
 
 int status_get(struct msg_status_r *ret);
 
-extern CU_TestInfo daemon_job_tests[], daemon_client_tests[], daemon_target_tests[],
-    daemon_expiry_tests[], daemon_space_tests[], daemon_fault_tests[], daemon_state_tests[];
+extern CU_TestInfo daemon_job_tests[], daemon_client_tests[], daemon_move_tests[],
+    daemon_target_tests[], daemon_expiry_tests[], daemon_space_tests[], daemon_fault_tests[],
+    daemon_state_tests[];
 
 #endif

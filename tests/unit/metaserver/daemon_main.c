@@ -5,6 +5,7 @@ int main(int argc, char **argv)
 {
     CU_SuiteInfo suites[] = {
         {"metaserver/clients", daemons_setup, daemons_teardown, NULL, NULL, daemon_client_tests},
+        {"metaserver/moves", daemons_setup, daemons_teardown, NULL, NULL, daemon_move_tests},
         {"metaserver/targets", daemons_setup, daemons_teardown, NULL, NULL, daemon_target_tests},
         {"metaserver/jobs", daemons_setup, daemons_teardown, NULL, NULL, daemon_job_tests},
         {"metaserver/expiry", daemons_setup, daemons_teardown, NULL, NULL, daemon_expiry_tests},

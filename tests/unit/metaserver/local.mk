@@ -23,6 +23,7 @@ check_PROGRAMS += %D%/test-metaserver
     %D%/daemon_main.c \
     %D%/test_daemon_clients.c \
     %D%/test_daemon_jobs.c \
+    %D%/test_daemon_moves.c \
     %D%/test_daemon_space.c \
     %D%/test_daemon_targets.c
 %C%_test_metaserver_LDADD = $(TEST_LIBS) common/ring/libring.a $(NET_LIBS)

@@ -216,6 +216,7 @@ int main(int argc, char **argv)
 {
     CU_SuiteInfo suites[] = {
         {"client/data", NULL, NULL, data_setup, data_teardown, tests_data},
+        {"client/copies", NULL, NULL, data_setup, data_teardown, tests_copies},
         {"client/data_faults", NULL, NULL, data_setup, data_teardown, tests_data_faults},
         {"client/data_model", NULL, NULL, data_setup, data_teardown, tests_data_model},
         CU_SUITE_INFO_NULL,

@@ -20,7 +20,7 @@ struct data_fixture {
 };
 
 extern struct data_fixture df;
-extern CU_TestInfo tests_data[], tests_data_faults[], tests_data_model[];
+extern CU_TestInfo tests_copies[], tests_data[], tests_data_faults[], tests_data_model[];
 
 void data_setup(void);
 void data_teardown(void);

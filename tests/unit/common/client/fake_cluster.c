@@ -21,7 +21,8 @@ struct held {
     bool is_change, cut;
 };
 
-static struct fake_chunk *find(struct fake_cluster *k, const struct chunk_id *id, bool create)
+static struct fake_chunk *find(struct fake_cluster *k, const struct chunk_id *id, uint8_t copies,
+                               bool create)
 {
     struct fake_chunk *free_one = NULL;
     for (unsigned i = 0; i < FAKE_CHUNKS; i++) {
@@ -29,12 +30,13 @@ static struct fake_chunk *find(struct fake_cluster *k, const struct chunk_id *id
         if (c->id.inode == 0)
             free_one = free_one ? free_one : c;
         else if (chunk_id_equal(&c->id, id))
-            return c;
+            return c->copies == copies ? c : NULL;
     }
     if (!create)
         return NULL;
     CHECK(free_one);
     free_one->id = *id;
+    free_one->copies = copies;
     free_one->data = mmap(NULL, CHUNK_SIZE, PROT_READ | PROT_WRITE,
                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     CHECK(free_one->data != MAP_FAILED);
@@ -146,7 +148,7 @@ static void on_write(struct fake_target *t, struct rpc_request *req)
     struct msg_chunk_write m;
     CHECK(decode_chunk_write(req->body, req->version, &m) == 0);
     k->writes++;
-    struct fake_chunk *c = find(k, &m.id, (m.flags & CHUNK_WRITE_CREATE) != 0);
+    struct fake_chunk *c = find(k, &m.id, m.shard.copies, (m.flags & CHUNK_WRITE_CREATE) != 0);
     if (!c) {
         rpc_reply_error(req, -ERR_LOST_CHUNK, "", NULL);
         return;
@@ -172,7 +174,7 @@ static void on_change(struct fake_target *t, struct rpc_request *req)
     struct msg_chunk_change m;
     CHECK(decode_chunk_change(req->body, req->version, &m) == 0);
     k->changes++;
-    struct fake_chunk *c = find(k, &m.id, false);
+    struct fake_chunk *c = find(k, &m.id, m.shard.copies, false);
     if (!c) {
         rpc_reply_error(req, -ERR_LOST_CHUNK, "", NULL);
         return;
@@ -195,7 +197,7 @@ static void on_read(struct fake_target *t, struct rpc_request *req)
     CHECK(decode_chunk_read(req->body, req->version, &m) == 0);
     k->reads++;
     t->reads++;
-    struct fake_chunk *c = find(k, &m.id, false);
+    struct fake_chunk *c = find(k, &m.id, m.shard.copies, false);
     CHECK(m.offset % BLOCK_SIZE == 0 && m.length % BLOCK_SIZE == 0);
     if (!c || t->lost) {
         rpc_reply_error(req, -ERR_LOST_CHUNK, "", NULL);

@@ -15,6 +15,7 @@ struct fake_chunk {
     uint8_t *data;
     uint8_t *written; /* per block: has a crc */
     uint32_t length;
+    uint8_t copies; /* the table that it was made in */
     bool unsynced;
 };
 
@@ -40,6 +41,7 @@ struct fake_cluster {
     struct wire_attr files[FAKE_FILES]; /* by inode */
     struct rec_chunk_slot slots[FAKE_FILES][16];
     unsigned slot_count[FAKE_FILES];
+    uint32_t moved_generation[FAKE_FILES];
     uint64_t index, session, inode_count;
     struct {
         uint64_t session, op;
@@ -49,11 +51,15 @@ struct fake_cluster {
     struct prng prng;
     unsigned delay_ms;        /* answers come up to so much later */
     unsigned fault_per_mille; /* of chunk requests: closed before or after, or a passing error */
+    unsigned moves_disturbed; /* so many moves find at their end that somebody wrote */
+    bool keep_garbage;        /* the old chunks of a moved file stay */
     bool hold;                /* chunk writes are not answered until it is false */
 
     /* what was seen */
     unsigned writes, reads, changes, syncs, commits, setattrs, overlaps, crc_wrong, repeats;
     unsigned commit_unsynced; /* commits while a chunk of the file was not synced */
+    unsigned moves;           /* that ended well */
+    unsigned move_unsynced;   /* chunks that were not stable, or not there, when their move ended */
     unsigned commit_early;    /* commits while a change of the file was not answered */
     uint64_t bytes_held, bytes_held_max;
 };

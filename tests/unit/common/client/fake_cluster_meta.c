@@ -71,6 +71,10 @@ static void on_commit(struct fake_cluster *k, struct rpc_request *req)
     uint64_t before = attr->data_version;
     struct slice cursor = r.added.raw;
     struct rec_chunk_slot slot;
+    if (r.generation < k->moved_generation[r.inode]) {
+        rpc_reply_error(req, -ERR_STALE_HANDLE, "", NULL);
+        return;
+    }
     k->commits++;
     k->commit_early += fake_cluster_is_writing(k, r.inode);
     for (unsigned i = 0; i < FAKE_CHUNKS; i++)
@@ -81,6 +85,69 @@ static void on_commit(struct fake_cluster *k, struct rpc_request *req)
     }
     if (r.size_min > attr->size)
         attr->size = r.size_min;
+    changed(k, r.inode);
+    reply_entry(req, attr, before);
+}
+
+/* ---- copies ---- */
+
+static void on_set_copies(struct fake_cluster *k, struct rpc_request *req)
+{
+    DECODE(meta_set_copies, req);
+    if (k->slot_count[r.inode] != 0) {
+        rpc_reply_error(req, -ERR_NOT_EMPTY_STATE, "", NULL);
+        return;
+    }
+    k->files[r.inode].copies = r.copies;
+    k->files[r.inode].chunk_generation++;
+    changed(k, r.inode);
+    reply_entry(req, &k->files[r.inode], 0);
+}
+
+static void on_move_begin(struct fake_cluster *k, struct rpc_request *req)
+{
+    DECODE(meta_move_begin, req);
+    struct wire_attr *attr = &k->files[r.inode];
+    struct bytes body = {0};
+    if (!k->table.shards[r.copies])
+        CHECK(shard_table_form(&k->table, ++k->index, r.copies) == 0);
+    attr->chunk_generation += 2;
+    attr->version = ++k->index;
+    encode_meta_move_begin_r(
+        &body, &(struct msg_meta_move_begin_r){.attr = *attr,
+                                               .generation = attr->chunk_generation - 1,
+                                               .chunk_total = k->slot_count[r.inode]});
+    reply(req, MSG_meta_move_begin_r, &body);
+}
+
+/* The old chunks are gone at once. */
+static void on_move_end(struct fake_cluster *k, struct rpc_request *req)
+{
+    DECODE(meta_move_end, req);
+    struct wire_attr *attr = &k->files[r.inode];
+    unsigned stable = 0;
+    if (k->moves_disturbed > 0 || r.data_version != attr->data_version ||
+        r.generation != attr->chunk_generation - 1) {
+        k->moves_disturbed -= k->moves_disturbed > 0;
+        rpc_reply_error(req, -ERR_FILE_OPEN, "", NULL);
+        return;
+    }
+    for (unsigned i = 0; i < FAKE_CHUNKS; i++) {
+        struct fake_chunk *c = &k->chunks[i];
+        if (c->id.inode != r.inode)
+            continue;
+        if (c->id.generation == r.generation)
+            stable += !c->unsynced && c->copies == r.copies;
+        else if (!k->keep_garbage)
+            c->id.generation = UINT32_MAX;
+    }
+    k->move_unsynced += k->slot_count[r.inode] - stable;
+    for (unsigned i = 0; i < k->slot_count[r.inode]; i++)
+        k->slots[r.inode][i].generation = r.generation;
+    uint64_t before = attr->data_version;
+    attr->copies = r.copies;
+    k->moved_generation[r.inode] = ++attr->chunk_generation;
+    k->moves++;
     changed(k, r.inode);
     reply_entry(req, attr, before);
 }
@@ -102,6 +169,12 @@ static void on_file(struct fake_cluster *k, struct rpc_request *req)
 {
     if (req->code == MSG_meta_commit) {
         on_commit(k, req);
+    } else if (req->code == MSG_meta_set_copies) {
+        on_set_copies(k, req);
+    } else if (req->code == MSG_meta_move_begin) {
+        on_move_begin(k, req);
+    } else if (req->code == MSG_meta_move_end) {
+        on_move_end(k, req);
     } else if (req->code == MSG_meta_create) {
         on_create(k, req);
     } else if (req->code == MSG_meta_open) {
@@ -120,9 +193,11 @@ static void on_file(struct fake_cluster *k, struct rpc_request *req)
         DECODE(meta_chunks, req);
         struct bytes body = {0};
         encode_meta_chunks_r(
-            &body,
-            &(struct msg_meta_chunks_r){
-                .chunks = {.count = k->slot_count[r.inode], .items = k->slots[r.inode]}, .end = 1});
+            &body, &(struct msg_meta_chunks_r){
+                       .chunks = {.count = k->slot_count[r.inode], .items = k->slots[r.inode]},
+                       .end = 1,
+                       .copies = k->files[r.inode].copies,
+                       .generation = k->files[r.inode].chunk_generation});
         reply(req, MSG_meta_chunks_r, &body);
     }
 }

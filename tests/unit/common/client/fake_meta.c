@@ -258,7 +258,8 @@ static void do_chunks(struct fake_meta *m, struct answer *a, const struct msg_me
     a->code = MSG_meta_chunks_r;
     encode_meta_chunks_r(&a->body,
                          &(struct msg_meta_chunks_r){.chunks = {.count = count, .items = slots},
-                                                     .end = !i || n >= i->chunk_count});
+                                                     .end = !i || n >= i->chunk_count,
+                                                     .copies = 1});
 }
 
 /* ---- requests ---- */
@@ -323,13 +324,9 @@ static void do_names(struct fake_meta *m, struct answer *a, const struct rpc_req
         answer_entry(a, i, 0);
         return;
     }
-    case MSG_meta_unlink: {
+    case MSG_meta_unlink:
+    case MSG_meta_rmdir: { /* of the same fields */
         DECODE(meta_unlink, req);
-        do_gone(m, a, r.parent, r.name);
-        return;
-    }
-    case MSG_meta_rmdir: {
-        DECODE(meta_rmdir, req);
         do_gone(m, a, r.parent, r.name);
         return;
     }
@@ -349,19 +346,17 @@ static void do_read(struct fake_meta *m, struct answer *a, const struct rpc_requ
     case MSG_meta_lookup: {
         DECODE(meta_lookup, req);
         const struct fake_name *n = find_name(m, r.parent, r.name);
+        a->status = n ? 0 : -ERR_NO_ENTRY;
         if (n)
             answer_entry(a, inode_of(m, n->inode), 0);
-        else
-            a->status = -ERR_NO_ENTRY;
         return;
     }
     case MSG_meta_getattr: {
         DECODE(meta_getattr, req);
         const struct fake_inode *i = inode_of(m, r.inode);
+        a->status = i ? 0 : -ERR_STALE_HANDLE;
         if (i)
             answer_entry(a, i, 0);
-        else
-            a->status = -ERR_STALE_HANDLE;
         return;
     }
     case MSG_meta_readlink: {
@@ -400,6 +395,13 @@ static void execute(struct fake_meta *m, struct answer *a, const struct rpc_requ
     case MSG_meta_commit: {
         DECODE(meta_commit, req);
         do_commit(m, a, &r);
+        return;
+    }
+    case MSG_meta_set_copies: {
+        DECODE(meta_set_copies, req);
+        inode_of(m, r.inode)->attr.copies = r.copies;
+        changed(m, inode_of(m, r.inode), false);
+        answer_entry(a, inode_of(m, r.inode), 0);
         return;
     }
     case MSG_meta_lookup:
@@ -575,13 +577,11 @@ struct fake_meta *fake_meta_create(struct loop *loop)
     m->table_version = 1;
     m->identity = (struct rpc_identity){.cluster = uuid_make(), .role = ROLE_META, .node = 1};
     make_inode(m, S_IFDIR | 0755, 0, 0);
-    struct rpc_server_options options = {
-        .address = "127.0.0.1:0",
-        .identity = &m->identity,
-        .dispatch = dispatch,
-        .table_version = table_version,
-        .arg = m,
-    };
+    struct rpc_server_options options = {.address = "127.0.0.1:0",
+                                         .identity = &m->identity,
+                                         .dispatch = dispatch,
+                                         .table_version = table_version,
+                                         .arg = m};
     CHECK(rpc_server_create(loop, &options, &m->server, &why) == 0);
     return m;
 }

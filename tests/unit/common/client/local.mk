@@ -16,6 +16,7 @@ check_PROGRAMS += %D%/test-common-client-data
     %D%/data_fixture.c %D%/data_fixture.h \
     %D%/fake_cluster.c %D%/fake_cluster.h \
     %D%/fake_cluster_meta.c %D%/fake_cluster_private.h \
+    %D%/test_copies.c \
     %D%/test_data.c \
     %D%/test_data_faults.c \
     %D%/test_data_model.c

@@ -113,6 +113,14 @@ static void unreadable_inode(void)
     row_put(m.fs, key_of_u64('i', 4), S("x"));
 }
 
+static void unwanted_copies(void)
+{
+    struct inode i;
+    CHECK(inode_get(m.view, 3, &i) == 0);
+    i.copies = 4;
+    inode_put(m.fs, &i);
+}
+
 static void wrong_counter(void)
 {
     m.fs->state.file_bytes++;
@@ -168,6 +176,7 @@ static void each_damage_is_named(void)
         {drop_slot, "inode 3: 1 chunk slots, total 2"},
         {ring_of_directories, "directory 5: no way to the root"},
         {unreadable_inode, "inode 4: unreadable"},
+        {unwanted_copies, "inode 3: nobody forms a table with 4 copies"},
         {wrong_counter, "counters: "},
         {living_garbage, "names a living chunk"},
         {unreadable_job, "jobs: a row is unreadable"},

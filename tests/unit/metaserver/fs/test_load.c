@@ -26,6 +26,7 @@ static void build(struct machine *m)
     CU_ASSERT_EQUAL(APPLY(m, meta_mkdir, caller_of(m, 5, 6), ROOT_INODE, S("no"), 0700),
                     -ERR_ACCESS);
     CU_ASSERT_EQUAL(APPLY(m, meta_mkdir, caller_of(m, 0, 6), ROOT_INODE, S("folder"), 02750), 0);
+    CU_ASSERT_EQUAL(APPLY(m, meta_set_copies, caller_of(m, 0, 0), 2, 3), 0);
     CU_ASSERT_EQUAL(APPLY(m, meta_create, caller_of(m, 0, 0), 2, S("file"), 0644, 0), 0);
     CU_ASSERT_EQUAL(APPLY(m, meta_symlink, caller_of(m, 0, 0), 2, S("link"), S("../to")), 0);
     CU_ASSERT_EQUAL(APPLY(m, meta_link, caller_of(m, 0, 0), 3, ROOT_INODE, S("second")), 0);
@@ -225,7 +226,7 @@ static void impossible_records_are_refused(void)
     inodes[0].number = 0;
     inodes[1].number = 10;
     inodes[2].mode = 0644;
-    inodes[3].copies = 2;
+    inodes[3].copies = COPIES_MAX + 1;
     inodes[4].nlink = 0;
     inodes[5].chunk_generation = 0;
     inodes[6].first_generation = 2;

@@ -15,6 +15,7 @@ static uint64_t seed(void)
 struct model_node {
     uint64_t inode, size;
     unsigned nlink; /* names; directories: 1 */
+    uint8_t copies;
     bool directory;
 };
 struct model_name {
@@ -123,8 +124,10 @@ static void step_make(struct prng *p, unsigned parent, unsigned name)
         return;
     struct msg_meta_entry_r r;
     CU_ASSERT_EQUAL_FATAL(decode_meta_entry_r(m.result.body, WIRE_VERSION, &r), 0);
-    model->nodes[model->node_count] =
-        (struct model_node){.inode = r.attr.inode, .nlink = 1, .directory = directory};
+    model->nodes[model->node_count] = (struct model_node){.inode = r.attr.inode,
+                                                          .nlink = 1,
+                                                          .copies = model->nodes[parent].copies,
+                                                          .directory = directory};
     *place = (struct model_name){parent, model->node_count++, name, true};
 }
 
@@ -173,6 +176,33 @@ static void step_contents(struct prng *p)
     }
 }
 
+/* Another number of copies: at once, or as a move that something may disturb. */
+static void step_copies(struct prng *p)
+{
+    unsigned node = pick(p, prng_chance(p, 300));
+    struct model_node *n = &model->nodes[node];
+    uint8_t copies = (uint8_t)(1 + prng_below(p, COPIES_MAX));
+    struct msg_meta_move_begin_r r;
+    struct wire_caller c = caller_of(&m, 0, 0);
+    int status = APPLY(&m, meta_set_copies, c, n->inode, copies);
+    if (status == 0)
+        n->copies = copies;
+    if (status != -ERR_NOT_EMPTY_STATE)
+        return;
+    c = caller_of(&m, 0, 0);
+    CU_ASSERT_EQUAL_FATAL(APPLY(&m, meta_move_begin, c, n->inode, copies), 0);
+    CU_ASSERT_EQUAL_FATAL(decode_meta_move_begin_r(m.result.body, WIRE_VERSION, &r), 0);
+    bool disturbed = prng_chance(p, 300);
+    c = caller_of(&m, 0, 0);
+    if (disturbed)
+        CU_ASSERT_EQUAL_FATAL(APPLY(&m, meta_commit, c, n->inode, 0, INT64_MIN), 0);
+    c = caller_of(&m, 0, 0);
+    status = APPLY(&m, meta_move_end, c, n->inode, copies, r.generation, r.chunk_total,
+                   r.attr.data_version);
+    CU_ASSERT_EQUAL_FATAL(status, disturbed ? -ERR_FILE_OPEN : 0);
+    n->copies = disturbed ? n->copies : copies;
+}
+
 static void step_link(struct prng *p, unsigned parent, unsigned name)
 {
     unsigned file = pick(p, false);
@@ -192,7 +222,7 @@ static void step_link(struct prng *p, unsigned parent, unsigned name)
 static void random_step(struct prng *p)
 {
     unsigned parent = pick(p, true), name = (unsigned)prng_below(p, NAMES);
-    switch (prng_below(p, 6)) {
+    switch (prng_below(p, 7)) {
     case 0:
     case 1:
         step_make(p, parent, name);
@@ -205,6 +235,9 @@ static void random_step(struct prng *p)
         break;
     case 4:
         step_contents(p);
+        break;
+    case 5:
+        step_copies(p);
         break;
     default: {
         unsigned to = pick(p, true), as = (unsigned)prng_below(p, NAMES);
@@ -232,6 +265,7 @@ static void compare_with_model(void)
             fs_find_name(m.view, model->nodes[n->parent].inode, text_of(n->name), &inode), 0);
         CU_ASSERT_EQUAL_FATAL(inode, node->inode);
         CU_ASSERT_EQUAL_FATAL(fs_get_attr(m.view, inode, &a), 0);
+        CU_ASSERT_EQUAL(a.copies, node->copies);
         CU_ASSERT(node->directory ? S_ISDIR(a.mode)
                                   : a.nlink == node->nlink && a.size == node->size);
     }
@@ -251,7 +285,8 @@ static void run_model(struct kv *take_kv, unsigned steps, unsigned check_every)
     printf("# seed=%llu\n", (unsigned long long)seed());
     model = calloc(1, sizeof *model);
     CHECK(model != NULL);
-    model->nodes[0] = (struct model_node){.inode = ROOT_INODE, .nlink = 1, .directory = true};
+    model->nodes[0] =
+        (struct model_node){.inode = ROOT_INODE, .nlink = 1, .copies = 1, .directory = true};
     model->node_count = 1;
     machine_start(&m, take_kv);
     machine_init_cluster(&m);
@@ -460,7 +495,8 @@ CU_TestInfo state_tests[] = {
 
 int main(int argc, char **argv)
 {
-    CU_SuiteInfo suites[] = {{"fs/operations", NULL, NULL, NULL, NULL, operation_tests},
+    CU_SuiteInfo suites[] = {{"fs/copies", NULL, NULL, NULL, NULL, copies_tests},
+                             {"fs/operations", NULL, NULL, NULL, NULL, operation_tests},
                              {"fs/space", NULL, NULL, NULL, NULL, space_tests},
                              {"fs/state", NULL, NULL, NULL, NULL, state_tests},
                              {"fs/check", NULL, NULL, NULL, NULL, check_tests},
