@@ -16,7 +16,7 @@ for source in "$top"/common/base/*.c "$top"/common/wire/*.c "$top"/common/ring/*
     $cc $flags -c "$source" -o "$work/base-$(basename "$source" .c).o" || exit 1
 done
 ar rc "$work/libbase.a" "$work"/base-*.o || exit 1
-for plant in ${PLANTS:-D1 D2 D12 D13 D14 D19 GAP LEAVING LEFT BEHIND}; do
+for plant in ${PLANTS:-D1 D2 D9 D12 D13 D14 D19 GAP LEAVING LEFT BEHIND}; do
     if ! $cc $flags -DPLANT_$plant "$top"/chunkserver/chain/*.c "$top"/tests/sim/chain_sim*.c \
         "$top"/common/ring/shard_*.c "$top"/chunkserver/views.c "$work/libbase.a" -lz -lcrypto -lpthread ${PLANT_LIBS:-} -o "$work/sim" 2> "$work/errors"; then
         cat "$work/errors"

@@ -42,6 +42,9 @@ void client_next(struct world *w, unsigned i)
     choose(w, c);
     c->busy = true;
     c->op++;
+    c->intents[c->op % INTENTS] =
+        (struct intent){c->op, c->kind, c->offset, c->length,
+                        c->kind == CHAIN_WRITE ? (uint64_t)(i + 1) << 32 | c->op : 0};
     c->attempts = 0;
     client_send(w, i);
 }
@@ -90,7 +93,7 @@ void client_send(struct world *w, unsigned i)
     e->server = pick_server(w, c);
     e->attempt = c->attempt;
     e->work = (struct chain_work){.op_kind = (enum chain_kind)c->kind,
-                                  .shard = c->shard,
+                                  .shard = w->leader.row[c->shard],
                                   .copies = w->leader.copies[c->shard],
                                   .epoch = c->seen[c->shard].epoch,
                                   .chunk = sim_chunk_id(c->shard, c->chunk),

@@ -17,6 +17,11 @@ int64_t server_clock(const struct world *w, unsigned i)
     return (int64_t)((double)w->now_ms * s->clock_rate) + s->clock_offset_ms;
 }
 
+bool server_serves(const struct world *w, unsigned i)
+{
+    return w->servers[i].alive && !w->servers[i].disk_failed;
+}
+
 void server_start(struct world *w, unsigned i)
 {
     struct server *s = &w->servers[i];
@@ -89,15 +94,15 @@ void connection_break(struct world *w, unsigned a, unsigned b)
     uint64_t ended[CALLS_MAX];
     unsigned count = 0, kept = 0;
     w->connection[a][b]++;
-    for (unsigned k = 0; s->alive && k < s->call_count; k++)
+    for (unsigned k = 0; server_serves(w, a) && k < s->call_count; k++)
         if (s->calls[k].to == b)
             ended[count++] = s->calls[k].id;
         else
             s->calls[kept++] = s->calls[k];
-    if (!s->alive)
+    if (!server_serves(w, a))
         return;
     s->call_count = kept;
-    for (unsigned k = 0; k < count && s->alive; k++) {
+    for (unsigned k = 0; k < count; k++) {
         struct chain_done done = {.id = ended[k], .status = -ERR_CLOSED};
         call_end(w, a, &done);
     }
@@ -308,7 +313,7 @@ static void message_resync(const struct sim_event *e, struct chain_event *event,
 
 void server_message(struct world *w, struct sim_event *e)
 {
-    if (!w->servers[e->server].alive || e->connection != w->connection[e->peer][e->server])
+    if (!server_serves(w, e->server) || e->connection != w->connection[e->peer][e->server])
         return;
     const struct chain_work *m = &e->work;
     struct wire_shardref ref = {m->copies, m->shard, m->epoch};
@@ -338,7 +343,7 @@ void server_message(struct world *w, struct sim_event *e)
 void server_reply(struct world *w, struct sim_event *e)
 {
     struct server *s = &w->servers[e->server];
-    if (!s->alive || e->connection != w->connection[e->server][e->peer])
+    if (!server_serves(w, e->server) || e->connection != w->connection[e->server][e->peer])
         return;
     for (unsigned k = 0; k < s->call_count; k++)
         if (s->calls[k].id == e->id) {
@@ -357,7 +362,7 @@ void server_reply(struct world *w, struct sim_event *e)
 
 void server_client_request(struct world *w, struct sim_event *e)
 {
-    if (!w->servers[e->server].alive)
+    if (!server_serves(w, e->server))
         return;
     static const uint8_t kinds[] = {[CHAIN_TRUNCATE] = CHANGE_TRUNCATE,
                                     [CHAIN_ZERO] = CHANGE_ZERO,
@@ -426,15 +431,16 @@ void server_take_table(struct world *w, unsigned i, struct slice answer)
     struct view_before before[SHARDS_MAX];
     CHECK(decode_shard_table_r(answer, WIRE_VERSION, &m) == 0);
     for (unsigned shard = 0; shard < w->shard_count; shard++)
-        view_remember(&s->table, w->leader.copies[shard], shard, &before[shard]);
+        view_remember(&s->table, w->leader.copies[shard], w->leader.row[shard], &before[shard]);
     CHECK(shard_table_update(&s->table, &m) == 0);
     if (s->table_seen == UINT64_MAX)
         s->table_seen = s->table.version;
     for (unsigned shard = 0; shard < w->shard_count; shard++) {
         struct chain_event event = {.kind = CHAIN_EVENT_VIEW};
-        const struct shard *now = shard_table_shard(&s->table, w->leader.copies[shard], shard);
+        const struct shard *now =
+            shard_table_shard(&s->table, w->leader.copies[shard], w->leader.row[shard]);
         if (now && now->epoch != before[shard].shard.epoch &&
-            view_make(&s->table, i + 1, &before[shard], FENCE_MS, &event.u.view))
+            view_make(&s->table, i + 1, &before[shard], w->fence_ms, &event.u.view))
             server_event(w, i, &event);
     }
 }
