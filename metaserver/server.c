@@ -187,6 +187,9 @@ static bool is_change(uint16_t code)
     case MSG_session_close:
     case MSG_target_goodbye:
     case MSG_target_admin:
+    case MSG_job_start:
+    case MSG_job_set:
+    case MSG_config_set:
     case MSG_meta_load:
     case MSG_meta_load_end:
         return true;
@@ -195,14 +198,22 @@ static bool is_change(uint16_t code)
     }
 }
 
+/* What operators do with servers, not with files. */
+static bool is_about_servers(uint16_t code)
+{
+    return code == MSG_target_goodbye || code == MSG_target_admin || code == MSG_target_remove ||
+           code == MSG_job_start || code == MSG_job_set || code == MSG_config_set ||
+           code == MSG_config_get;
+}
+
 /* Half a tree is nobody's business; chunkservers and the tools go on. */
 static bool waits_for_load(struct metaserver *m, uint16_t code)
 {
-    if (!fs_is_loading(m->fs) || code == MSG_meta_statfs)
+    if (!fs_is_loading(m->fs) || code == MSG_meta_statfs || is_about_servers(code))
         return false;
     return fs_is_query(code) || code == MSG_session_open ||
            (is_change(code) && code != MSG_meta_load && code != MSG_meta_load_end &&
-            code != MSG_session_close && code != MSG_target_goodbye && code != MSG_target_admin);
+            code != MSG_session_close);
 }
 
 static void dispatch_leader(struct metaserver *m, struct rpc_request *take_request)

@@ -198,6 +198,8 @@ int shard_table_register(struct shard_table *t, uint64_t version,
     known.incarnation = r->incarnation;
     known.weight = r->weight;
     known.admin = target->admin;
+    known.maintenance_ms = target->maintenance_ms;
+    known.maintenance_version = target->maintenance_version;
     *target = known;
     t->version = version;
     for (unsigned copies = 1; copies <= COPIES_MAX; copies++)
@@ -272,6 +274,20 @@ int shard_table_set_admin(struct shard_table *t, uint64_t version, uint32_t id,
     if (target->admin != admin)
         t->version = version;
     target->admin = admin;
+    if (admin != TARGET_MAINTENANCE)
+        target->maintenance_ms = target->maintenance_version = 0;
+    return 0;
+}
+
+int shard_table_set_maintenance(struct shard_table *t, uint64_t version, uint32_t id,
+                                uint64_t for_ms)
+{
+    struct target *target = target_of(t, id);
+    if (!target)
+        return -ERR_NO_ENTRY;
+    target->admin = TARGET_MAINTENANCE;
+    target->maintenance_ms = for_ms;
+    target->maintenance_version = t->version = version;
     return 0;
 }
 

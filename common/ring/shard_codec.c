@@ -155,7 +155,7 @@ static int take_target(struct shard_table *t, const struct rec_target_info *info
                             .incarnation = info->incarnation,
                             .weight = info->weight,
                             .admin = (enum target_admin)info->admin};
-    if (info->target == 0 || info->admin > TARGET_DRAINING || info->state < TARGET_UP ||
+    if (info->target == 0 || info->admin > TARGET_MAINTENANCE || info->state < TARGET_UP ||
         info->state > TARGET_FAILED || take_text(target.name, info->name) != 0 ||
         take_text(target.address, info->address) != 0 || take_text(target.host, info->host) != 0)
         return -ERR_PROTOCOL;

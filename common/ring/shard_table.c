@@ -100,6 +100,16 @@ bool shard_has_member(const struct shard *s, unsigned copies, uint32_t target,
     return false;
 }
 
+bool shard_table_holds(const struct shard_table *t, uint32_t target)
+{
+    enum slot_state unused;
+    for (unsigned copies = 1; copies <= COPIES_MAX; copies++)
+        for (uint32_t i = 0; t->shards[copies] && i < t->shard_count; i++)
+            if (shard_has_member(&t->shards[copies][i], copies, target, &unused))
+                return true;
+    return false;
+}
+
 bool shard_has_in_sync(const struct shard *s, unsigned copies, uint32_t target)
 {
     enum slot_state state;

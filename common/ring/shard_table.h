@@ -40,6 +40,9 @@ struct target {
     uint64_t incarnation; /* of the process that registered last */
     uint32_t weight;      /* RING_WEIGHT_MEAN = mean */
     enum target_admin admin;
+    /* Of TARGET_MAINTENANCE, else 0; only the state machine knows them. It ends so long after its
+     * command, whose version tells one maintenance from the next; 0 ms = no end. */
+    uint64_t maintenance_ms, maintenance_version;
 };
 
 struct slot {
@@ -102,6 +105,8 @@ struct chain_view shard_table_chain(const struct shard_table *t, unsigned copies
 /* Whether the target has a slot of the shard, or is on its way into one, and its state there. */
 bool shard_has_member(const struct shard *s, unsigned copies, uint32_t target,
                       enum slot_state *ret_state);
+/* Whether a shard of any table has it as a member, on its way in or out. */
+bool shard_table_holds(const struct shard_table *t, uint32_t target);
 /* INSYNC or LEAVING: it has every acknowledged write. */
 bool shard_has_in_sync(const struct shard *s, unsigned copies, uint32_t target);
 
@@ -132,6 +137,9 @@ bool shard_table_failed(struct shard_table *t, uint64_t version, uint32_t target
 /* What an operator wants of a target; 0 also when it is so already, -ERR_NO_ENTRY. */
 int shard_table_set_admin(struct shard_table *t, uint64_t version, uint32_t target,
                           enum target_admin admin);
+/* The same for TARGET_MAINTENANCE; again: it lasts so long from now on. */
+int shard_table_set_maintenance(struct shard_table *t, uint64_t version, uint32_t target,
+                                uint64_t for_ms);
 /* Assigns the slots of a table with `copies` copies among the targets that are up; all in sync,
  * because all are empty. -ERR_EXISTS when formed already, -ERR_NO_SPACE when too few are up. */
 int shard_table_form(struct shard_table *t, uint64_t version, unsigned copies);

@@ -155,6 +155,10 @@ static int load_committed(struct fs *fs)
     fs->committed = fs->state;
     if (status == 0)
         status = table_load(&fs->table, &fs->state, v);
+    if (status == 0)
+        status = jobs_load(&fs->jobs, v);
+    if (status == 0)
+        status = config_load(&fs->config, v);
     fs_view_end(v);
     return status;
 }
@@ -234,15 +238,15 @@ int fs_begin_batch(struct fs *fs)
     return status;
 }
 
-/* The mirror of the shard table follows the store; only an unreadable store leaves it behind, and
+/* The mirrors follow the store; only an unreadable store leaves them behind, and
  * then the replica stops anyway. */
 static void forget_batch(struct fs *fs)
 {
     fs->in_batch = false;
     fs->state = fs->committed;
-    if (fs->table_touched)
+    if (fs->mirrors_touched)
         load_committed(fs);
-    fs->table_touched = false;
+    fs->mirrors_touched = false;
 }
 
 void fs_abort_batch(struct fs *fs)
@@ -273,7 +277,7 @@ int fs_commit_batch(struct fs *fs)
         forget_batch(fs);
         return status;
     }
-    fs->in_batch = fs->table_touched = false;
+    fs->in_batch = fs->mirrors_touched = false;
     fs->committed = fs->state;
     return 0;
 }

@@ -20,7 +20,7 @@ int op_cluster_init(struct op *o, const struct msg_cluster_init *m)
     s->initial_targets = m->initial_targets;
     shard_table_release(&o->fs->table);
     shard_table_init(&o->fs->table, m->shard_count);
-    o->fs->table_touched = true;
+    o->fs->mirrors_touched = true;
     struct inode root = {
         .number = ROOT_INODE,
         .mode = S_IFDIR | 0755,

@@ -29,6 +29,10 @@ static void put_target(struct fs *fs, const struct target *t)
     put_u32(&row, t->weight);
     if (t->admin != TARGET_ACTIVE)
         put_u8(&row, (uint8_t)t->admin);
+    if (t->admin == TARGET_MAINTENANCE) {
+        put_u64(&row, t->maintenance_ms);
+        put_u64(&row, t->maintenance_version);
+    }
     put_if_changed(fs, key_of_u64('T', t->id), bytes_slice(&row));
     bytes_release(&row);
 }
@@ -50,7 +54,10 @@ int target_unpack(struct slice value, struct target *ret)
     if (!get_uuid(&in, &ret->uuid) || !text_get(&in, ret->name) || !text_get(&in, ret->address) ||
         !text_get(&in, ret->host) || !get_u8(&in, &state) || !get_u64(&in, &ret->incarnation) ||
         !get_u32(&in, &ret->weight) || (in.at != in.end && !get_u8(&in, &admin)) ||
-        in.at != in.end || state < TARGET_UP || state > TARGET_FAILED || admin > TARGET_DRAINING)
+        admin > TARGET_MAINTENANCE ||
+        (admin == TARGET_MAINTENANCE &&
+         (!get_u64(&in, &ret->maintenance_ms) || !get_u64(&in, &ret->maintenance_version))) ||
+        in.at != in.end || state < TARGET_UP || state > TARGET_FAILED)
         return -ERR_CORRUPT;
     ret->state = state;
     ret->admin = admin;
@@ -77,7 +84,7 @@ static void table_save(struct op *o)
             if (t->shards[copies][n].changed_version == o->index)
                 put_shard(o->fs, copies, n, &t->shards[copies][n]);
     o->fs->state.table_version = t->version;
-    o->fs->table_touched = true;
+    o->fs->mirrors_touched = true;
     o->result->table_changed = true;
 }
 
@@ -236,24 +243,40 @@ int op_shard_change(struct op *o, const struct msg_shard_change *m)
     return table_done(o, changed);
 }
 
-/* All of them or none. */
+void admin_set(struct op *o, const uint32_t *targets, unsigned count, enum target_admin admin)
+{
+    uint64_t before = o->fs->table.version;
+    for (unsigned i = 0; i < count; i++)
+        CHECK(shard_table_set_admin(&o->fs->table, o->index, targets[i], admin) == 0);
+    if (o->fs->table.version != before)
+        table_save(o);
+}
+
+/* All of them or none. A target that a running job drains is that job's: cancel it. */
 int op_target_admin(struct op *o, const struct msg_target_admin *m)
 {
     struct rec_target_ref ref;
     struct slice cursor = m->targets.raw;
-    uint64_t before = o->fs->table.version;
-    if (m->admin > TARGET_DRAINING)
+    struct shard_table *table = &o->fs->table;
+    uint64_t before = table->version;
+    if (m->admin > TARGET_MAINTENANCE)
         return -ERR_INVALID;
-    while (rec_target_ref_next(&cursor, &ref))
-        if (!shard_table_target(&o->fs->table, ref.target))
+    while (rec_target_ref_next(&cursor, &ref)) {
+        if (!shard_table_target(table, ref.target))
             return -ERR_NO_ENTRY;
+        if (m->admin != TARGET_DRAINING && fs_job_draining(o->fs, ref.target))
+            return -ERR_REFUSED;
+    }
     if (o->check_only)
         return 0;
     cursor = m->targets.raw;
-    while (rec_target_ref_next(&cursor, &ref))
-        CHECK(shard_table_set_admin(&o->fs->table, o->index, ref.target,
-                                    (enum target_admin)m->admin) == 0);
-    return table_done(o, o->fs->table.version != before);
+    while (rec_target_ref_next(&cursor, &ref)) {
+        if (m->admin == TARGET_MAINTENANCE)
+            CHECK(shard_table_set_maintenance(table, o->index, ref.target, m->for_ms) == 0);
+        else
+            CHECK(shard_table_set_admin(table, o->index, ref.target, m->admin) == 0);
+    }
+    return table_done(o, table->version != before);
 }
 
 int query_shard_table(struct query *q, const struct msg_shard_table *m)

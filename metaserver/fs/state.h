@@ -3,9 +3,11 @@
  * Keys begin with the letter of their table; numbers in keys are big-endian, so that they sort.
  *   A session sequence     the stored answer: u16 status, u16 code, body
  *   B                      a load of a dump: uuid of the file, u64 next piece, u8 done
+ *   C name                 policy: u64 value, str as it was written
  *   D parent cookie        u64 inode, u8 type, name
  *   G seq                  a deleted chunk: u64 inode, u32 index, u32 generation, u8 copies
  *   H session inode        the session holds this orphan; empty
+ *   J number               struct job
  *   K inode index          u32 generation of a chunk; chunk 0 stands in the inode record
  *   L inode                the target of a symbolic link
  *   M                      struct fs_state
@@ -22,6 +24,7 @@
 
 #include "common/wire/prim.h"
 #include "metaserver/fs/fs.h"
+#include "metaserver/fs/job.h"
 #include "metaserver/fs/mode.h"
 
 enum { FS_MAGIC = 0x46535354, FS_FORMAT_VERSION = 1, ROW_KEY_MAX = 24 };
@@ -46,6 +49,20 @@ struct fs_state {
     bool is_loading; /* not in M: what the row B says */
 };
 
+/* The rows J. */
+struct job_list {
+    unsigned count;
+    struct job list[JOBS_MAX];
+};
+
+/* The rows C. */
+struct config_values {
+    struct config_value {
+        uint64_t value;
+        char text[CONFIG_TEXT_MAX]; /* "" = not set */
+    } values[CONFIG_COUNT];
+};
+
 struct fs_view {
     struct kv_view *kv;
     struct kv_cursor *cursor; /* opened at first use */
@@ -56,10 +73,12 @@ struct fs {
     uint32_t magic;
     struct kv *kv;
     bool in_batch;
-    bool table_touched; /* in this batch */
+    bool mirrors_touched; /* in this batch: table, jobs or config */
     struct fs_view writer;
     struct fs_state state, committed;
     struct shard_table table;
+    struct job_list jobs;
+    struct config_values config;
     struct bytes reply; /* of the last fs_apply or fs_check_request */
 };
 
@@ -206,6 +225,26 @@ void hold_put(struct fs *fs, uint64_t session, uint64_t inode);
 /* Replaces `table` by what the rows say; it may be all zero. */
 int table_load(struct shard_table *table, const struct fs_state *s, struct fs_view *v);
 int target_unpack(struct slice value, struct target *ret);
+/* What a job wants of these targets, which are known. */
+void admin_set(struct op *o, const uint32_t *targets, unsigned count, enum target_admin admin);
+
+/* ---- jobs (job.c) ---- */
+
+/* Replaces the list by what the rows say. */
+int jobs_load(struct job_list *jobs, struct fs_view *v);
+int job_unpack(struct slice key, struct slice value, struct job *ret);
+void job_put(struct fs *fs, const struct job *j);
+bool job_has_target(const struct job *j, uint32_t target);
+struct job *job_of(struct fs *fs, uint32_t number); /* NULL */
+/* A new one at the end of the list, with its number; there is room. */
+struct job *job_add(struct fs *fs);
+/* It ends; one that ended long ago is forgotten, so `j` may be another one afterwards. */
+void job_finish(struct fs *fs, struct job *j, enum job_state state, int64_t now_ns);
+
+/* ---- policy (config.c) ---- */
+
+int config_load(struct config_values *config, struct fs_view *v);
+int config_unpack(struct slice key, struct slice value, struct config_values *ret);
 
 /* ---- replies ---- */
 

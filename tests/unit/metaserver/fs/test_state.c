@@ -464,6 +464,7 @@ int main(int argc, char **argv)
                              {"fs/space", NULL, NULL, NULL, NULL, space_tests},
                              {"fs/state", NULL, NULL, NULL, NULL, state_tests},
                              {"fs/check", NULL, NULL, NULL, NULL, check_tests},
+                             {"fs/job", NULL, NULL, NULL, NULL, job_tests},
                              {"fs/load", NULL, NULL, NULL, NULL, load_tests},
                              CU_SUITE_INFO_NULL};
     return tap_run(suites, argc, argv);
