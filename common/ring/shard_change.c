@@ -145,6 +145,7 @@ static bool shard_register(struct shard_table *t, struct shard *s, unsigned copi
         process_replaced(s, copies, slot);
         changed = true;
     }
+    changed = move_settle_short(t, s, copies) || changed;
     return move_settle_filling(t, s, copies) || changed;
 }
 
@@ -229,6 +230,7 @@ static bool shard_offline(struct shard_table *t, struct shard *s, unsigned copie
         slot_set(slot, SLOT_OFFLINE);
         changed = true;
     }
+    changed = move_settle_short(t, s, copies) || changed;
     return move_settle_filling(t, s, copies) || changed;
 }
 
@@ -383,6 +385,7 @@ bool shard_table_report(struct shard_table *t, uint64_t version,
         changed = move_report(t, s, report);
     if (!changed)
         return false;
+    (void)move_settle_short(t, s, report->copies);
     (void)move_settle_filling(t, s, report->copies);
     shard_changed(t, s, version);
 #ifdef PLANT_LEFT

@@ -81,6 +81,38 @@ bool move_settle_in_sync(const struct shard_table *t, struct shard *s, unsigned 
     return true;
 }
 
+static struct slot *slot_without_copy(struct shard *s, unsigned copies)
+{
+    struct slot *found = NULL;
+    for (unsigned i = 0; i < copies; i++)
+        if (s->slot[i].state == SLOT_OFFLINE || (s->slot[i].state == SLOT_SYNCING && !found))
+            found = &s->slot[i];
+    return found;
+}
+
+bool move_settle_short(const struct shard_table *t, struct shard *s, unsigned copies)
+{
+    struct slot *slot = slot_without_copy(s, copies);
+#ifdef PLANT_D18_LEAVE
+    return false;
+#endif
+    if (!s->move.incoming || s->move.state != SLOT_INSYNC || !slot ||
+        shard_others_in_sync(t, s, copies, 0) == 0)
+        return false;
+    struct shard_move next = {0};
+    if (slot->state == SLOT_SYNCING)
+        next = (struct shard_move){
+            .incoming = slot->target, .outgoing = s->move.outgoing, .state = SLOT_SYNCING};
+    else
+        slot_set(slot, SLOT_SYNCING);
+    slot_set(outgoing_slot(s, copies), SLOT_INSYNC);
+    slot->target = s->move.incoming;
+    slot_set(slot, SLOT_INSYNC);
+    shard_move_behind(s, copies, slot);
+    s->move = next;
+    return true;
+}
+
 bool move_settle_filling(const struct shard_table *t, struct shard *s, unsigned copies)
 {
     if (!s->move.incoming || s->move.state != SLOT_SYNCING)

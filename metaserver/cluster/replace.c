@@ -77,7 +77,8 @@ static void find_lost(const struct planning *p, unsigned copies, uint32_t shard,
             holder->standing == STANDING_WELL)
             drained = s->slot[i].target;
     }
-    if (drained)
+    /* What lacks a copy gets it first, from its own target or another one (D18). */
+    if (drained && good == copies)
         add(lost, (struct lost_slot){shard, drained, (uint8_t)copies, (uint8_t)good, true});
 }
 
@@ -140,6 +141,9 @@ static uint32_t pending_of(const void *arg, uint32_t id)
     const struct standing_of *s = standing_of(p, id);
     if (s->standing != STANDING_WELL)
         return RING_CLOSED;
+#ifdef PLANT_D25
+    return s->receptions;
+#endif
     return s->receptions >= p->options->receptions_max ? RING_BUSY : s->receptions;
 }
 
