@@ -6,6 +6,7 @@ noinst_LIBRARIES += %D%/libchunkserver.a
     %D%/deletes.c \
     %D%/heartbeat.c \
     %D%/housekeeping.c \
+    %D%/lease.c %D%/lease.h \
     %D%/options.c %D%/options.h \
     %D%/peers.c \
     %D%/private.h \

@@ -83,6 +83,7 @@ int table_take(struct chunkserver *cs, const struct msg_shard_table_r *m)
             view_tell(cs, &before[i]);
         }
         cs->table_fetch.changed += changed;
+        heartbeat_table_taken(cs);
     }
     free(before);
     return status;

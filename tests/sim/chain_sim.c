@@ -174,7 +174,7 @@ static void heal(struct world *w)
     memset(w->cut, 0, sizeof w->cut);
     for (unsigned i = 0; i < w->server_count; i++) {
         struct server *s = &w->servers[i];
-        s->slow_until_ms = s->no_space_until_ms = 0;
+        s->slow_until_ms = s->no_space_until_ms = s->table_late_until_ms = 0;
     }
     program_heal(w);
 }
@@ -234,11 +234,9 @@ static void on_leader_answer(struct world *w, struct sim_event *e, enum sim_even
 static void on_heartbeat_back(struct world *w, struct sim_event *e)
 {
     struct server *s = &w->servers[e->server];
-    struct chain_event event = {.kind = CHAIN_EVENT_LEASE,
-                                .u.lease.expires_ms = e->sent_ms + LEASE_MS};
     if (e->id > s->table_seen)
         s->table_seen = e->id;
-    server_event(w, e->server, &event);
+    server_take_lease(w, e->server, e->sent_ms + LEASE_MS, e->id);
 }
 
 static void on_fault(struct world *w)
@@ -322,7 +320,7 @@ static void dispatch(struct world *w, struct sim_event *e)
             client_send(w, e->peer);
         break;
     case SIM_RESTART:
-        if (!s->alive)
+        if (!s->alive && !s->gone)
             server_start(w, e->server);
         break;
     case SIM_BREAK:

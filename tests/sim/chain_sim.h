@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "chunkserver/chain/chain.h"
+#include "chunkserver/lease.h"
 #include "common/base/prng.h"
 #include "common/ring/shard_table.h"
 
@@ -71,6 +72,7 @@ struct request { /* an rpc that a server is to answer */
 struct server {
     bool alive;
     bool disk_failed; /* the process lives and says so, and does nothing else */
+    bool gone;        /* for good, with its disk */
     unsigned host;
     bool registered; /* this incarnation */
     uint64_t incarnation;
@@ -79,9 +81,10 @@ struct server {
     struct stored store[SHARDS_MAX][CHUNKS];
     double clock_rate;
     int64_t clock_offset_ms;
-    int64_t paused_until_ms, no_space_until_ms, slow_until_ms;
+    int64_t paused_until_ms, no_space_until_ms, slow_until_ms, table_late_until_ms;
     uint64_t table_seen;
     struct shard_table table; /* as last fetched */
+    struct lease lease;
     struct call calls[CALLS_MAX];
     unsigned call_count;
     struct result *results[RESULTS_MAX];
@@ -196,6 +199,7 @@ struct world {
     unsigned generation[SHARDS_MAX][SLOTS];
     struct client clients[CLIENTS];
     bool faults;
+    unsigned sleepy; /* of 1000 operations after so many a client sleeps, and its table gets old */
     uint64_t events_done, ops_done, moves, moved;
     bool failed;
     bool trace;
@@ -223,6 +227,7 @@ void server_message(struct world *w, struct sim_event *e);
 void server_client_request(struct world *w, struct sim_event *e);
 void server_reply(struct world *w, struct sim_event *e);
 void server_tick(struct world *w, unsigned i);
+void server_take_lease(struct world *w, unsigned i, int64_t expires_ms, uint64_t version);
 void server_take_table(struct world *w, unsigned i, struct slice answer);
 void connection_break(struct world *w, unsigned a, unsigned b);
 int64_t server_clock(const struct world *w, unsigned i);

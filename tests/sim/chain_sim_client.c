@@ -108,7 +108,10 @@ static void finished(struct world *w, unsigned i)
 {
     w->clients[i].busy = false;
     w->ops_done++;
-    sim_schedule(w, sim_delay(w, 5), SIM_CLIENT)->peer = i;
+    int64_t pause_ms = sim_delay(w, 5);
+    if (w->sleepy && prng_chance(&w->prng, w->sleepy))
+        pause_ms += (int64_t)prng_between(&w->prng, LEASE_MS, 4 * LEASE_MS);
+    sim_schedule(w, pause_ms, SIM_CLIENT)->peer = i;
 }
 
 void client_reply(struct world *w, struct sim_event *e)

@@ -47,6 +47,7 @@ void server_start(struct world *w, unsigned i)
     options.resync_jobs_max = (uint32_t)prng_between(&w->prng, 1, 3);
     s->chain = chain_create(&options);
     s->table_seen = 0;
+    s->lease = (struct lease){0};
     shard_table_release(&s->table);
     shard_table_init(&s->table, 0);
     s->call_count = s->request_count = 0;
@@ -410,7 +411,8 @@ void server_tick(struct world *w, unsigned i)
             connection_break(w, i, s->calls[k].to);
             break;
         }
-    if (s->table.version < s->table_seen && !w->cut[i][SERVERS_MAX]) {
+    if (s->table.version < s->table_seen && !w->cut[i][SERVERS_MAX] &&
+        s->table_late_until_ms <= w->now_ms) {
         struct sim_event *e = sim_schedule(w, sim_delay(w, 2), SIM_TABLE_AT);
         e->server = i;
         e->incarnation = s->incarnation;
@@ -421,6 +423,20 @@ void server_tick(struct world *w, unsigned i)
         unsigned chunk = (unsigned)prng_below(&w->prng, CHUNKS);
         s->store[shard][chunk].durable = s->store[shard][chunk].now;
     }
+}
+
+static void tell_lease(struct world *w, unsigned i)
+{
+    struct chain_event event = {.kind = CHAIN_EVENT_LEASE,
+                                .u.lease.expires_ms = w->servers[i].lease.expires_ms};
+    server_event(w, i, &event);
+}
+
+void server_take_lease(struct world *w, unsigned i, int64_t expires_ms, uint64_t version)
+{
+    struct server *s = &w->servers[i];
+    if (lease_offered(&s->lease, (struct lease_offer){expires_ms, version}, s->table.version))
+        tell_lease(w, i);
 }
 
 /* As the daemon does (table_take). */
@@ -443,4 +459,6 @@ void server_take_table(struct world *w, unsigned i, struct slice answer)
             view_make(&s->table, i + 1, &before[shard], w->fence_ms, &event.u.view))
             server_event(w, i, &event);
     }
+    if (lease_table_taken(&s->lease, s->table.version))
+        tell_lease(w, i);
 }

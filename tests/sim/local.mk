@@ -44,6 +44,7 @@ check_LIBRARIES += %D%/libchainsim.a
     %D%/chain_sim_server.c \
     %D%/chain_sim_store.c \
     %D%/chain_sim_table.c \
+    chunkserver/lease.c \
     chunkserver/views.c
 %C%_sim_chain_SOURCES = \
     %D%/chain_sim_leader.c %D%/chain_sim_leader.h \

@@ -6,6 +6,7 @@ check_PROGRAMS += %D%/test-chunkserver
     %D%/main.c \
     %D%/suites.h \
     %D%/test_cluster.c \
+    %D%/test_lease.c \
     %D%/test_life.c \
     %D%/test_load.c \
     %D%/test_options.c \

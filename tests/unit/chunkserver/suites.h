@@ -4,6 +4,7 @@
 
 #include "tests/unit/chunkserver/fixture.h"
 
-extern CU_TestInfo view_tests[], option_tests[], life_tests[], cluster_tests[], load_tests[];
+extern CU_TestInfo view_tests[], lease_tests[], option_tests[], life_tests[], cluster_tests[],
+    load_tests[];
 
 #endif
