@@ -50,4 +50,14 @@ check_LIBRARIES += %D%/libchainsim.a
     %D%/chain_sim_leader.c %D%/chain_sim_leader.h \
     %D%/chain_sim_main.c
 %C%_sim_chain_LDADD = %D%/libchainsim.a $(CHAIN_LIBS)
-EXTRA_DIST += tests/sim/chain_plants.sh tests/sim/ring_plants.sh
+# The planner over chains, with leaders that fail.
+check_PROGRAMS += %D%/sim-planner
+%C%_sim_planner_SOURCES = \
+    %D%/planner_sim.c %D%/planner_sim.h \
+    %D%/planner_sim_check.c \
+    %D%/planner_sim_leader.c \
+    %D%/planner_sim_log.c \
+    %D%/planner_sim_operator.c
+%C%_sim_planner_LDADD = %D%/libchainsim.a chunkserver/chain/libchain.a \
+    metaserver/cluster/libcluster.a $(RING_LIBS)
+EXTRA_DIST += tests/sim/chain_plants.sh tests/sim/planner_plants.sh tests/sim/ring_plants.sh
