@@ -27,6 +27,9 @@ sbin_PROGRAMS += %D%/cairn-metaserver
     %D%/dump.c \
     %D%/fsck.c \
     %D%/founding.c \
+    %D%/jobs.c %D%/jobs.h \
+    %D%/jobs_pace.c \
+    %D%/jobs_text.c \
     %D%/main.c %D%/metaserver.h \
     %D%/member.c \
     %D%/propose.c \

@@ -8,6 +8,7 @@
 #include "config.h"
 #include "common/base/check.h"
 #include "common/base/log.h"
+#include "metaserver/jobs.h"
 #include "metaserver/metaserver.h"
 
 #define ROW(...) CONF_ROW(struct metaserver_options, __VA_ARGS__)
@@ -91,6 +92,7 @@ static void on_tick(void *arg)
         return;
     sessions_tick(m);
     targets_tick(m);
+    jobs_tick(m);
     collector_tick(m);
 }
 
@@ -213,6 +215,7 @@ static int start(struct metaserver *m, struct err_text *why)
     m->dumper = dumper_create();
     m->collector = collector_create();
     m->planner = planner_create();
+    m->jobs = jobs_create();
     m->plan = calloc(1, sizeof *m->plan);
     CHECK(m->plan != NULL);
     status = start_queries(m, why);
@@ -250,6 +253,7 @@ static void stop(struct metaserver *m, bool is_clean)
         rpc_server_destroy(m->server);
     collector_destroy(m->collector);
     planner_destroy(m->planner);
+    jobs_destroy(m->jobs);
     free(m->plan);
     meta_results_destroy(m->results);
     meta_close(m, is_clean);

@@ -4,11 +4,12 @@
  *   server.c      requests: who answers what      propose.c     envelopes, holders, answers
  *   sessions.c    who lives, who has what open    targets.c     heartbeats, leases, the planner
  *   collect.c     deleted chunks to chunkservers  checkpoint.c  checkpoints, log trimming
+ *   jobs*.c       drains: plans, progress, rates  recover.c     when the majority is lost
  *   status.c      what `cairn status` shows       space.c       room on the disk
  *   member.c      what `cairn meta` asks for      fsck.c        the check of all invariants
  *   queries.c     queries on all cores            apply.c       entries into the state
  *   dump.c        dumps and loads                 founding.c    a new folder: found, or join
- *   recover.c     when the majority is lost       raft_*.c      the log's agreement
+ *   raft_*.c      the log's agreement
  *
  * The volatile parts (opens, heartbeats) belong to the leader's term and are rebuilt by what
  * clients and chunkservers tell a new one. */
@@ -83,6 +84,7 @@ struct fsck;
 struct space;
 struct dumper;
 struct founding;
+struct jobs;
 
 struct metaserver {
     struct metaserver_options options;
@@ -127,6 +129,7 @@ struct metaserver {
     struct map heard;      /* leader: target -> struct target_heard */
     struct planner *planner;
     struct plan *plan;
+    struct jobs *jobs;
     unsigned commands_under_way; /* of the planner */
     uint64_t plan_at_ms;
     struct collector *collector;
@@ -245,10 +248,20 @@ struct target_heard {
     uint64_t bytes_total, bytes_used, chunk_count, read_bytes, write_bytes, resync_bytes,
         resync_chunks;
     uint64_t crc_errors, blocks_repaired, deleted_batch;
+    uint64_t chunk_bytes, left_bytes, left_chunks;
+    bool is_told; /* this process sent a heartbeat: the figures are its own */
     bool failed;
 };
 const struct target_heard *targets_heard(const struct metaserver *m, uint32_t target);
 void targets_registered(struct metaserver *m, uint32_t target, uint64_t incarnation);
+/* All that the planners of metaserver/cluster look at, as it is now. Borrows the shard table. */
+struct leader_view {
+    struct cluster_view view;
+    struct target_view *targets; /* owned, as the next one is */
+    struct drain_view *drains;
+};
+void targets_look(const struct metaserver *m, struct leader_view *ret_look);
+void targets_look_end(struct leader_view *look);
 
 /* ---- collect.c ---- */
 struct collector *collector_create(void);

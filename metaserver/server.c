@@ -4,6 +4,7 @@
 
 #include "common/base/check.h"
 #include "common/base/log.h"
+#include "metaserver/jobs.h"
 #include "metaserver/metaserver.h"
 
 bool meta_is_ready(const struct metaserver *m)
@@ -187,7 +188,6 @@ static bool is_change(uint16_t code)
     case MSG_session_close:
     case MSG_target_goodbye:
     case MSG_target_admin:
-    case MSG_job_start:
     case MSG_job_set:
     case MSG_config_set:
     case MSG_meta_load:
@@ -269,6 +269,18 @@ static void dispatch_leader(struct metaserver *m, struct rpc_request *take_reque
         return;
     case MSG_shard_report:
         on_shard_report(m, take_request);
+        return;
+    case MSG_job_plan:
+        jobs_on_plan(m, take_request);
+        return;
+    case MSG_job_start:
+        jobs_on_start(m, take_request);
+        return;
+    case MSG_job_list:
+        jobs_on_list(m, take_request);
+        return;
+    case MSG_target_remove:
+        jobs_on_remove(m, take_request);
         return;
     default:
         rpc_reply_error(take_request, -ERR_NOT_SUPPORTED, "not a request for a metaserver", NULL);
@@ -372,6 +384,7 @@ static void on_leader_ready(void *arg, int status)
     m->leader_ready_ms = loop_now_ms();
     sessions_start(m);
     targets_start(m);
+    jobs_begin(m);
     log_info("leader.ready", "term=%llu applied=%llu", (unsigned long long)m->leader_term,
              (unsigned long long)meta_applied(m));
 }

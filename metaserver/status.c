@@ -3,6 +3,7 @@
 
 #include "common/base/check.h"
 #include "metaserver/cluster/summary.h"
+#include "metaserver/jobs.h"
 #include "metaserver/metaserver.h"
 
 uint32_t status_fill_metas(struct metaserver *m, struct rec_meta_status ret[RAFT_MEMBERS_MAX],
@@ -49,9 +50,14 @@ static void fill_target(struct metaserver *m, const struct target *t, struct rec
     ret->slots_moving = counts.moving;
     for (unsigned i = 0; i < m->plan->blocked_count; i++)
         if (m->plan->blocked[i].target == t->id)
-            ret->slots_blocked = m->plan->blocked[i].slots;
+            ret->slots_blocked += m->plan->blocked[i].slots;
+    ret->host = slice_str(t->host);
+    ret->weight = t->weight;
+    ret->admin_left_ms = jobs_maintenance_left_ms(m, t->id);
     if (!h)
         return;
+    ret->chunk_bytes = h->chunk_bytes;
+    ret->left_bytes = h->left_bytes;
     ret->bytes_total = h->bytes_total;
     ret->bytes_used = h->bytes_used;
     ret->chunk_count = h->chunk_count;

@@ -4,6 +4,7 @@
 
 #include "common/base/check.h"
 #include "common/base/log.h"
+#include "metaserver/jobs.h"
 #include "metaserver/metaserver.h"
 
 enum { PLAN_EVERY_MS = 1000, PLAN_RETRY_MS = 100, REGISTER_PATIENCE_MS = 3000 };
@@ -42,6 +43,7 @@ void targets_stop(struct metaserver *m)
 void targets_registered(struct metaserver *m, uint32_t target, uint64_t incarnation)
 {
     struct target_heard *h = heard_of(m, target);
+    h->is_told = h->is_told && h->incarnation == incarnation;
     h->incarnation = incarnation;
     h->heard_ms = loop_now_ms();
     h->failed = false;
@@ -87,8 +89,12 @@ bool targets_may_register(struct metaserver *m, struct rpc_request *request)
     return true;
 }
 
-static void take_figures(struct target_heard *h, const struct msg_heartbeat *ask)
+static void take_figures(struct metaserver *m, struct target_heard *h,
+                         const struct msg_heartbeat *ask)
 {
+    if (h->is_told && h->incarnation == ask->incarnation && ask->resync_bytes > h->resync_bytes)
+        jobs_sent(m, h->target, ask->resync_bytes - h->resync_bytes);
+    h->is_told = true;
     h->incarnation = ask->incarnation;
     h->heard_ms = loop_now_ms();
     h->bytes_total = ask->bytes_total;
@@ -101,6 +107,9 @@ static void take_figures(struct target_heard *h, const struct msg_heartbeat *ask
     h->crc_errors = ask->crc_errors;
     h->blocks_repaired = ask->blocks_repaired;
     h->deleted_batch = ask->deleted_batch;
+    h->chunk_bytes = ask->chunk_bytes;
+    h->left_bytes = ask->left_bytes;
+    h->left_chunks = ask->left_chunks;
     h->failed = ask->failed != 0;
 }
 
@@ -138,8 +147,9 @@ void targets_on_heartbeat(struct metaserver *m, struct rpc_request *take_request
         struct target_heard *h = heard_of(m, ask.target);
         if (target->state == TARGET_UP && !ask.failed && !is_going_offline(m, ask.target)) {
             r.lease_ms = (uint32_t)m->options.lease;
-            take_figures(h, &ask);
+            take_figures(m, h, &ask);
             collector_fill(m, h, &r);
+            r.background_rate = jobs_background_rate(m, ask.target);
         }
         if (ask.failed && !h->failed) {
             h->failed = true;
@@ -161,7 +171,12 @@ static struct plan_options plan_options_of(const struct metaserver *m)
     o.lease_ms = (uint32_t)m->options.lease;
     o.margin_ms = LEASE_MARGIN_MS;
     o.suspect_ms = SUSPECT_MS;
-    o.down_out_ms = m->options.down_out > UINT32_MAX ? UINT32_MAX : (uint32_t)m->options.down_out;
+    uint64_t down_out = fs_config(m->fs, CONFIG_down_out);
+    if (down_out == 0)
+        down_out = m->options.down_out;
+    o.down_out_ms = down_out > UINT32_MAX ? UINT32_MAX : (uint32_t)down_out;
+    o.receptions_max = (uint32_t)fs_config(m->fs, CONFIG_receptions_max);
+    o.sends_max = (uint32_t)fs_config(m->fs, CONFIG_sends_max);
     o.initial_targets = counts.initial_targets;
     o.copies_wanted = counts.copies ? 1u << counts.copies : 0;
     return o;
@@ -186,6 +201,15 @@ static void command(struct metaserver *m, uint16_t code, struct bytes *body)
     bytes_clear(body);
 }
 
+static void log_offline(const struct metaserver *m, uint32_t target)
+{
+    const struct target *t = shard_table_target(fs_shard_table(m->fs), target);
+    if (t && t->admin == TARGET_MAINTENANCE)
+        log_info("target.offline", "target=%u: it is in maintenance", target);
+    else
+        log_warn("target.offline", "target=%u: no heartbeat within its lease", target);
+}
+
 static void carry_out(struct metaserver *m, struct plan *plan)
 {
     struct bytes body = {0};
@@ -201,8 +225,7 @@ static void carry_out(struct metaserver *m, struct plan *plan)
         struct msg_target_offline offline = {
             .targets = {.count = plan->offline_count, .items = plan->offline}};
         for (unsigned i = 0; i < plan->offline_count; i++)
-            log_warn("target.offline", "target=%u: no heartbeat within its lease",
-                     plan->offline[i].target);
+            log_offline(m, plan->offline[i].target);
         encode_target_offline(&body, &offline);
         command(m, MSG_target_offline, &body);
     }
@@ -228,46 +251,73 @@ static int compare_views(const void *a, const void *b)
     return x->target < y->target ? -1 : x->target > y->target;
 }
 
-/* Shards in which the target is syncing now. */
-static uint32_t receptions_of(const struct shard_table *t, uint32_t target)
+static struct target_view view_of(const struct target_heard *h)
 {
-    uint32_t count = 0;
-    enum slot_state state;
-    for (unsigned copies = 1; copies <= COPIES_MAX; copies++)
-        for (uint32_t i = 0; t->shards[copies] && i < t->shard_count; i++)
-            count += shard_has_member(&t->shards[copies][i], copies, target, &state) &&
-                     state == SLOT_SYNCING;
-    return count;
+    return (struct target_view){
+        .target = h->target,
+        .heard = h->heard_ms != 0,
+        .heard_ms = h->heard_ms,
+        .failed = h->failed,
+        .is_told = h->is_told,
+        .bytes_total = h->bytes_total,
+        .bytes_used = h->bytes_used,
+        .chunk_bytes = h->chunk_bytes,
+        .chunk_count = h->chunk_count > h->left_chunks ? h->chunk_count - h->left_chunks : 0,
+    };
 }
 
-void targets_tick(struct metaserver *m)
+static void look_at_drains(const struct metaserver *m, struct leader_view *look)
 {
-    uint64_t now = loop_now_ms();
-    if (m->commands_under_way > 0 || now < m->plan_at_ms)
-        return;
     const struct shard_table *t = fs_shard_table(m->fs);
+    look->drains = calloc(t->target_count + 1, sizeof *look->drains);
+    CHECK(look->drains != NULL);
+    look->view.drains = look->drains;
+    for (unsigned i = 0; i < t->target_count; i++) {
+        const struct job *j = fs_job_draining(m->fs, t->targets[i].id);
+        if (j)
+            look->drains[look->view.drain_count++] =
+                (struct drain_view){.target = t->targets[i].id,
+                                    .job = j->number,
+                                    .is_paused = j->state == JOB_PAUSED,
+                                    .rate_max = j->rate_max};
+    }
+}
+
+void targets_look(const struct metaserver *m, struct leader_view *ret_look)
+{
     struct target_view *views = calloc(m->heard.count + 1, sizeof *views);
     unsigned count = 0;
     size_t cursor = 0;
     struct map_entry *e;
     CHECK(views != NULL);
-    while ((e = map_next(&m->heard, &cursor))) {
-        const struct target_heard *h = e->value;
-        views[count++] = (struct target_view){.target = h->target,
-                                              .heard = h->heard_ms != 0,
-                                              .heard_ms = h->heard_ms,
-                                              .receptions = receptions_of(t, h->target),
-                                              .failed = h->failed};
-    }
+    while ((e = map_next(&m->heard, &cursor)))
+        views[count++] = view_of(e->value);
     qsort(views, count, sizeof *views, compare_views);
-    struct cluster_view view = {.table = t,
-                                .targets = views,
-                                .target_count = count,
-                                .now_ms = now,
-                                .leader_since_ms = m->leader_ready_ms};
+    *ret_look = (struct leader_view){.targets = views,
+                                     .view = {.table = fs_shard_table(m->fs),
+                                              .targets = views,
+                                              .target_count = count,
+                                              .now_ms = loop_now_ms(),
+                                              .leader_since_ms = m->leader_ready_ms}};
+    look_at_drains(m, ret_look);
+}
+
+void targets_look_end(struct leader_view *look)
+{
+    free(look->targets);
+    free(look->drains);
+}
+
+void targets_tick(struct metaserver *m)
+{
+    uint64_t now = loop_now_ms();
+    struct leader_view look;
+    if (m->commands_under_way > 0 || now < m->plan_at_ms)
+        return;
     struct plan_options options = plan_options_of(m);
-    planner_run(m->planner, &view, &options, m->plan);
-    free(views);
+    targets_look(m, &look);
+    planner_run(m->planner, &look.view, &options, m->plan);
+    targets_look_end(&look);
     m->plan_at_ms =
         m->plan->wake_at_ms < now + PLAN_EVERY_MS ? m->plan->wake_at_ms : now + PLAN_EVERY_MS;
     if (m->plan_at_ms < now + PLAN_RETRY_MS)

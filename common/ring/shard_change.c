@@ -16,9 +16,13 @@ static const uint8_t moves[4] = {
     [SLOT_LEAVING] = 1u << SLOT_INSYNC,
 };
 
-void slot_set(struct slot *slot, enum slot_state to)
+void slot_set(const struct shard *s, struct slot *slot, enum slot_state to)
 {
     CHECK(moves[slot->state] & 1u << to);
+    if (slot->state == SLOT_INSYNC && to != SLOT_LEAVING)
+        slot->held_epoch = s->epoch;
+    else if (to == SLOT_INSYNC)
+        slot->held_epoch = 0;
     slot->state = to;
 }
 
@@ -32,6 +36,27 @@ void shard_changed(struct shard_table *t, struct shard *s, uint64_t version)
     t->version = version;
 }
 
+void shard_left(struct shard *s, uint32_t target, uint64_t chunks, uint64_t bytes)
+{
+    s->left = (struct shard_left){
+        .epoch = s->epoch + 1, .target = target, .chunks = chunks, .bytes = bytes};
+}
+
+/* Whoever was in sync last is the one who is waited for: those after it never had the data. */
+void slot_give(const struct shard *s, struct slot *slot, uint32_t to)
+{
+    CHECK(!slot_is_good(slot));
+    if (!slot->instead_of)
+        slot->instead_of = slot->target;
+    if (slot->instead_of == to)
+        slot->instead_of = 0; /* its own again */
+    slot->target = to;
+    if (slot->state == SLOT_SYNCING)
+        slot_set(s, slot, SLOT_OFFLINE);
+    slot_set(s, slot, SLOT_SYNCING);
+    slot->held_epoch = 0;
+}
+
 static struct target *target_of(struct shard_table *t, uint32_t id)
 {
     return (struct target *)(uintptr_t)shard_table_target(t, id);
@@ -41,6 +66,12 @@ bool target_is_up(const struct shard_table *t, uint32_t id)
 {
     const struct target *target = shard_table_target(t, id);
     return target && target->state == TARGET_UP;
+}
+
+bool target_may_receive(const struct shard_table *t, uint32_t id)
+{
+    const struct target *target = shard_table_target(t, id);
+    return target && target->state == TARGET_UP && target->admin != TARGET_DRAINING;
 }
 
 unsigned shard_others_in_sync(const struct shard_table *t, const struct shard *s, unsigned copies,
@@ -94,7 +125,7 @@ static bool others_go_offline(struct shard *s, unsigned copies, uint32_t id)
     for (unsigned i = 0; i < copies; i++) {
         if (s->slot[i].target == id || s->slot[i].state != SLOT_INSYNC)
             continue;
-        slot_set(&s->slot[i], SLOT_OFFLINE);
+        slot_set(s, &s->slot[i], SLOT_OFFLINE);
         changed = true;
     }
     return changed;
@@ -107,7 +138,7 @@ static void process_replaced(struct shard *s, unsigned copies, struct slot *slot
     if (slot->state == SLOT_LEAVING)
         move_finish(s, copies);
     else if (slot->state == SLOT_INSYNC)
-        slot_set(slot, SLOT_SYNCING);
+        slot_set(s, slot, SLOT_SYNCING);
 #else
     (void)s, (void)copies, (void)slot;
 #endif
@@ -137,7 +168,7 @@ static bool shard_register(struct shard_table *t, struct shard *s, unsigned copi
     else if (!slot)
         return false;
     else if (slot->state == SLOT_OFFLINE) {
-        slot_set(slot, SLOT_SYNCING);
+        slot_set(s, slot, SLOT_SYNCING);
         changed = true;
     } else if (slot_is_good(slot) && shard_others_in_sync(t, s, copies, id) == 0) {
         changed = others_go_offline(s, copies, id) || is_new_process;
@@ -227,7 +258,7 @@ static bool shard_offline(struct shard_table *t, struct shard *s, unsigned copie
             continue;
         if (slot_is_good(slot) && !survivor)
             continue; /* one of the last good copies: it stays what it is, out of reach */
-        slot_set(slot, SLOT_OFFLINE);
+        slot_set(s, slot, SLOT_OFFLINE);
         changed = true;
     }
     changed = move_settle_short(t, s, copies) || changed;
@@ -323,7 +354,7 @@ int shard_table_form(struct shard_table *t, uint64_t version, unsigned copies)
         for (uint32_t i = 0; i < t->shard_count; i++) {
             for (unsigned slot = 0; slot < copies; slot++)
                 t->shards[copies][i].slot[slot] =
-                    (struct slot){ids[(size_t)i * copies + slot], SLOT_INSYNC};
+                    (struct slot){.target = ids[(size_t)i * copies + slot], .state = SLOT_INSYNC};
             shard_changed(t, &t->shards[copies][i], version);
         }
     }
@@ -351,7 +382,10 @@ static bool synced(const struct shard_table *t, struct shard *s, struct slot *sl
     if (slot->state != SLOT_SYNCING || !by_source || !target_is_up(t, report->reporter) ||
         !target_is_up(t, slot->target))
         return false;
-    slot_set(slot, SLOT_INSYNC);
+    slot_set(s, slot, SLOT_INSYNC);
+    if (slot->instead_of)
+        shard_left(s, slot->instead_of, report->chunks, report->bytes);
+    slot->instead_of = 0;
     shard_move_behind(s, report->copies, slot);
     return true;
 }
@@ -362,7 +396,7 @@ static bool out_of_sync(const struct shard_table *t, struct shard *s, struct slo
     if (slot->state != SLOT_INSYNC ||
         shard_others_in_sync(t, s, report->copies, report->target) == 0)
         return false;
-    slot_set(slot, target_is_up(t, slot->target) ? SLOT_SYNCING : SLOT_OFFLINE);
+    slot_set(s, slot, target_is_up(t, slot->target) ? SLOT_SYNCING : SLOT_OFFLINE);
     return true;
 }
 
@@ -403,11 +437,10 @@ bool shard_table_replace(struct shard_table *t, uint64_t version, unsigned copie
     struct shard *s = shard_at_epoch(t, copies, shard, epoch);
     struct slot *slot = s ? shard_slot_of(s, copies, old_target) : NULL;
     if (!slot || slot->state != SLOT_OFFLINE || shard_slot_of(s, copies, new_target) ||
-        s->move.incoming == new_target || !target_is_up(t, new_target) ||
+        s->move.incoming == new_target || !target_may_receive(t, new_target) ||
         shard_others_in_sync(t, s, copies, old_target) == 0)
         return false;
-    slot->target = new_target;
-    slot_set(slot, SLOT_SYNCING);
+    slot_give(s, slot, new_target);
     shard_changed(t, s, version);
     return true;
 }

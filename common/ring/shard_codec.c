@@ -33,15 +33,63 @@ int shard_unpack_slots(struct slice bytes, unsigned copies, struct shard *ret_sh
         uint8_t state = bytes.data[i * SLOT_PACKED_SIZE + 4];
         if (state > SLOT_LEAVING)
             return -ERR_PROTOCOL;
-        s.slot[i] =
-            (struct slot){load_u32(bytes.data + i * SLOT_PACKED_SIZE), (enum slot_state)state};
+        s.slot[i] = (struct slot){.target = load_u32(bytes.data + i * SLOT_PACKED_SIZE),
+                                  .state = (enum slot_state)state};
     }
     s.move = (struct shard_move){0};
     if (bytes.size > slots_size) {
         const uint8_t *at = bytes.data + slots_size;
         if (at[8] > SLOT_INSYNC)
             return -ERR_PROTOCOL;
-        s.move = (struct shard_move){load_u32(at), load_u32(at + 4), (enum slot_state)at[8]};
+        s.move = (struct shard_move){.incoming = load_u32(at),
+                                     .outgoing = load_u32(at + 4),
+                                     .state = (enum slot_state)at[8]};
+    }
+    *ret_shard = s;
+    return 0;
+}
+
+static size_t past_size(unsigned copies)
+{
+    return MOVE_SIZES_SIZE + (size_t)copies * SLOT_PAST_SIZE;
+}
+
+size_t shard_pack_row(const struct shard *s, unsigned copies, uint8_t ret_bytes[SHARD_ROW_MAX])
+{
+    size_t size = shard_pack_slots(s, copies, ret_bytes);
+    uint8_t *at = ret_bytes + size;
+    bool any = s->move.chunks || s->move.bytes;
+    store_u64(at, s->move.chunks);
+    store_u64(at + 8, s->move.bytes);
+    at += MOVE_SIZES_SIZE;
+    for (unsigned i = 0; i < copies; i++, at += SLOT_PAST_SIZE) {
+        store_u32(at, s->slot[i].instead_of);
+        store_u64(at + 4, s->slot[i].held_epoch);
+        any = any || s->slot[i].instead_of || s->slot[i].held_epoch;
+    }
+    return any ? size + past_size(copies) : size;
+}
+
+/* The sizes with and without a move and a past all differ. */
+int shard_unpack_row(struct slice bytes, unsigned copies, struct shard *ret_shard)
+{
+    size_t slots_size = (size_t)copies * SLOT_PACKED_SIZE, past = past_size(copies);
+    bool has_past =
+        bytes.size == slots_size + past || bytes.size == slots_size + MOVE_PACKED_SIZE + past;
+    struct slice slots = slice_of(bytes.data, has_past ? bytes.size - past : bytes.size);
+    struct shard s = *ret_shard;
+    int status = shard_unpack_slots(slots, copies, &s);
+    if (status)
+        return status;
+    const uint8_t *at = bytes.data + slots.size;
+    if (has_past) {
+        s.move.chunks = load_u64(at);
+        s.move.bytes = load_u64(at + 8);
+        at += MOVE_SIZES_SIZE;
+    }
+    for (unsigned i = 0; has_past && i < copies; i++, at += SLOT_PAST_SIZE) {
+        s.slot[i].instead_of = load_u32(at);
+        s.slot[i].held_epoch = load_u64(at + 4);
     }
     *ret_shard = s;
     return 0;

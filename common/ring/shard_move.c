@@ -12,7 +12,7 @@ bool shard_table_move(struct shard_table *t, uint64_t version, unsigned copies, 
     struct shard *s = shard_at_epoch(t, copies, shard, epoch);
     struct slot *slot = s ? shard_slot_of(s, copies, outgoing) : NULL;
     if (!slot || slot->state != SLOT_INSYNC || s->move.incoming ||
-        shard_slot_of(s, copies, incoming) || !target_is_up(t, incoming) ||
+        shard_slot_of(s, copies, incoming) || !target_may_receive(t, incoming) ||
         !target_is_up(t, outgoing))
         return false;
     shard_changed(t, s, version);
@@ -53,16 +53,18 @@ void move_finish(struct shard *s, unsigned copies)
 {
     struct slot *slot = outgoing_slot(s, copies);
     CHECK(slot->state == SLOT_LEAVING && s->move.state == SLOT_INSYNC);
+    shard_left(s, slot->target, s->move.chunks, s->move.bytes);
     slot->target = s->move.incoming;
-    slot_set(slot, SLOT_INSYNC);
+    slot_set(s, slot, SLOT_INSYNC);
     shard_move_behind(s, copies, slot);
     s->move = (struct shard_move){0};
 }
 
 void move_revert(struct shard *s, unsigned copies, bool again)
 {
-    slot_set(outgoing_slot(s, copies), SLOT_INSYNC);
+    slot_set(s, outgoing_slot(s, copies), SLOT_INSYNC);
     s->move.state = SLOT_SYNCING;
+    s->move.chunks = s->move.bytes = 0; /* what it will hold when it is filled again counts */
     if (!again)
         s->move = (struct shard_move){0};
 }
@@ -100,14 +102,17 @@ bool move_settle_short(const struct shard_table *t, struct shard *s, unsigned co
         shard_others_in_sync(t, s, copies, 0) == 0)
         return false;
     struct shard_move next = {0};
-    if (slot->state == SLOT_SYNCING)
+    if (slot->state == SLOT_OFFLINE)
+        slot_set(s, slot, SLOT_SYNCING);
+    else if (target_may_receive(t, slot->target))
         next = (struct shard_move){
             .incoming = slot->target, .outgoing = s->move.outgoing, .state = SLOT_SYNCING};
-    else
-        slot_set(slot, SLOT_SYNCING);
-    slot_set(outgoing_slot(s, copies), SLOT_INSYNC);
+    slot_set(s, outgoing_slot(s, copies), SLOT_INSYNC);
+    shard_left(s, slot->instead_of ? slot->instead_of : slot->target, s->move.chunks,
+               s->move.bytes);
     slot->target = s->move.incoming;
-    slot_set(slot, SLOT_INSYNC);
+    slot->instead_of = 0;
+    slot_set(s, slot, SLOT_INSYNC);
     shard_move_behind(s, copies, slot);
     s->move = next;
     return true;
@@ -121,10 +126,7 @@ bool move_settle_filling(const struct shard_table *t, struct shard *s, unsigned 
     if (target_is_up(t, s->move.incoming)) {
         if (slot->state == SLOT_INSYNC)
             return false;
-        if (slot->state == SLOT_SYNCING)
-            slot_set(slot, SLOT_OFFLINE);
-        slot->target = s->move.incoming;
-        slot_set(slot, SLOT_SYNCING);
+        slot_give(s, slot, s->move.incoming);
     }
     s->move = (struct shard_move){0};
     return true;
@@ -147,7 +149,9 @@ bool move_report(const struct shard_table *t, struct shard *s,
             !target_is_up(t, report->reporter) || !target_is_up(t, report->target))
             return false;
         s->move.state = SLOT_INSYNC;
-        slot_set(outgoing_slot(s, report->copies), SLOT_LEAVING);
+        s->move.chunks = report->chunks;
+        s->move.bytes = report->bytes;
+        slot_set(s, outgoing_slot(s, report->copies), SLOT_LEAVING);
 #ifdef PLANT_LEFT
         move_finish(s, report->copies);
 #endif

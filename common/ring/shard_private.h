@@ -11,10 +11,16 @@ static inline bool slot_is_good(const struct slot *slot)
 }
 
 /* The only place where a slot's state is written. */
-void slot_set(struct slot *slot, enum slot_state to);
+void slot_set(const struct shard *s, struct slot *slot, enum slot_state to);
+/* A slot that is not in sync gets another target, SYNCING. */
+void slot_give(const struct shard *s, struct slot *slot, uint32_t to);
+/* Notes it for the change that is being made: before shard_changed. */
+void shard_left(struct shard *s, uint32_t target, uint64_t chunks, uint64_t bytes);
 /* Raises the epoch. Whoever left by the change before is forgotten. */
 void shard_changed(struct shard_table *t, struct shard *s, uint64_t version);
 bool target_is_up(const struct shard_table *t, uint32_t id);
+/* Up, and nobody wants it empty: a plan that is older than a drain must not fill it again (D18). */
+bool target_may_receive(const struct shard_table *t, uint32_t id);
 /* Members in sync other than `target` that are up, the incoming one included. */
 unsigned shard_others_in_sync(const struct shard_table *t, const struct shard *s, unsigned copies,
                               uint32_t target);

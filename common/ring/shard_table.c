@@ -100,19 +100,58 @@ bool shard_has_member(const struct shard *s, unsigned copies, uint32_t target,
     return false;
 }
 
-bool shard_table_holds(const struct shard_table *t, uint32_t target)
+static bool has(const uint32_t *targets, unsigned count, uint32_t id)
 {
-    enum slot_state unused;
-    for (unsigned copies = 1; copies <= COPIES_MAX; copies++)
-        for (uint32_t i = 0; t->shards[copies] && i < t->shard_count; i++) {
-#ifdef PLANT_D18
-            if (t->shards[copies][i].move.outgoing == target)
-                continue; /* it is on its way, so it counts as gone */
-#endif
-            if (shard_has_member(&t->shards[copies][i], copies, target, &unused))
-                return true;
-        }
+    unsigned low = 0, high = count;
+    while (id && low < high) {
+        unsigned middle = (low + high) / 2;
+        if (targets[middle] == id)
+            return true;
+        if (targets[middle] < id)
+            low = middle + 1;
+        else
+            high = middle;
+    }
     return false;
+}
+
+static bool holds(const struct shard *s, unsigned copies, const uint32_t *targets, unsigned count)
+{
+    bool any = has(targets, count, s->move.incoming);
+    for (unsigned i = 0; i < copies; i++)
+#ifdef PLANT_D18_EARLY /* what is on its way counts as gone */
+        if (!s->move.incoming || s->slot[i].target != s->move.outgoing)
+#endif
+            any = any || has(targets, count, s->slot[i].target);
+    return any;
+}
+
+static bool owes(const struct shard *s, unsigned copies, const uint32_t *targets, unsigned count)
+{
+    bool any = false;
+    for (unsigned i = 0; i < copies; i++)
+        any = any || has(targets, count, s->slot[i].instead_of);
+    return any;
+}
+
+static bool any_shard(const struct shard_table *t, const uint32_t *targets, unsigned count,
+                      bool (*is)(const struct shard *, unsigned, const uint32_t *, unsigned))
+{
+    for (unsigned copies = 1; copies <= COPIES_MAX; copies++)
+        for (uint32_t i = 0; t->shards[copies] && i < t->shard_count; i++)
+            if (is(&t->shards[copies][i], copies, targets, count))
+                return true;
+    return false;
+}
+
+bool shard_table_holds(const struct shard_table *t, const uint32_t *targets, unsigned count)
+{
+    return any_shard(t, targets, count, holds);
+}
+
+bool shard_table_owes(const struct shard_table *t, const uint32_t *targets, unsigned count)
+{
+    return any_shard(t, targets, count, owes);
 }
 
 bool shard_has_in_sync(const struct shard *s, unsigned copies, uint32_t target)
@@ -161,6 +200,12 @@ static int check_slots(const struct shard_table *t, unsigned copies, uint32_t nu
                 return err_set(ERR_CORRUPT, why, "shard %u-%x: target %u twice", copies, number,
                                s->slot[i].target);
         bool up = target->state == TARGET_UP;
+        if (slot_is_good(&s->slot[i]) && (s->slot[i].instead_of || s->slot[i].held_epoch))
+            return err_set(ERR_CORRUPT, why, "shard %u-%x: slot %u is in sync and waits", copies,
+                           number, i);
+        if (s->slot[i].held_epoch >= s->epoch || s->slot[i].instead_of == s->slot[i].target)
+            return err_set(ERR_CORRUPT, why, "shard %u-%x: slot %u has no such past", copies,
+                           number, i);
         if (!slot_is_good(&s->slot[i]) && up != (s->slot[i].state == SLOT_SYNCING))
             return err_set(ERR_CORRUPT, why, "shard %u-%x: slot %u does not fit its target", copies,
                            number, i);

@@ -27,6 +27,9 @@ enum {
     SLOT_PACKED_SIZE = 5, /* u32 target, u8 state, in rec_shard_slots.slots */
     MOVE_PACKED_SIZE = 9, /* u32 incoming, u32 outgoing, u8 state, behind them when there is one */
     SLOTS_PACKED_MAX = COPIES_MAX * SLOT_PACKED_SIZE + MOVE_PACKED_SIZE,
+    SLOT_PAST_SIZE = 12, /* in a row of the database: u32 instead_of, u64 held_epoch */
+    MOVE_SIZES_SIZE = 16,
+    SHARD_ROW_MAX = SLOTS_PACKED_MAX + MOVE_SIZES_SIZE + COPIES_MAX * SLOT_PAST_SIZE,
     CHAIN_VIEW_MAX = COPIES_MAX + 1,
 };
 
@@ -48,6 +51,9 @@ struct target {
 struct slot {
     uint32_t target;
     enum slot_state state;
+    /* Only the state machine knows these; 0 while the slot is in sync. */
+    uint32_t instead_of; /* whose slot it was when it was given away: until its data is here */
+    uint64_t held_epoch; /* of the shard when this target was last in sync; 0 = never */
 };
 
 /* A slot on its way to another target. SYNCING: the incoming one is being filled beside the slot,
@@ -58,6 +64,14 @@ struct shard_move {
     uint32_t outgoing; /* the target of the slot; without an incoming one: who left by the last
                         * change, having said that it reads no more */
     enum slot_state state;
+    uint64_t chunks, bytes; /* INSYNC: as its source counted; only the state machine knows them */
+};
+
+/* A slot has really left a target: the one that took it has everything. */
+struct shard_left {
+    uint64_t epoch; /* that it brought: it was by the last change if this is the shard's */
+    uint32_t target;
+    uint64_t chunks, bytes;
 };
 
 struct shard {
@@ -65,6 +79,7 @@ struct shard {
     uint64_t changed_version;
     struct slot slot[COPIES_MAX];
     struct shard_move move;
+    struct shard_left left; /* for who applied the change; kept nowhere */
 };
 
 struct shard_table {
@@ -105,8 +120,10 @@ struct chain_view shard_table_chain(const struct shard_table *t, unsigned copies
 /* Whether the target has a slot of the shard, or is on its way into one, and its state there. */
 bool shard_has_member(const struct shard *s, unsigned copies, uint32_t target,
                       enum slot_state *ret_state);
-/* Whether a shard of any table has it as a member, on its way in or out. */
-bool shard_table_holds(const struct shard_table *t, uint32_t target);
+/* Whether a shard of any table has one of these (ascending) as a member, on its way in or out. */
+bool shard_table_holds(const struct shard_table *t, const uint32_t *targets, unsigned count);
+/* Whether a slot that one of these had still waits for its data at the target that has it now. */
+bool shard_table_owes(const struct shard_table *t, const uint32_t *targets, unsigned count);
 /* INSYNC or LEAVING: it has every acknowledged write. */
 bool shard_has_in_sync(const struct shard *s, unsigned copies, uint32_t target);
 
@@ -175,6 +192,9 @@ int shard_table_update(struct shard_table *t, const struct msg_shard_table_r *m)
 size_t shard_pack_slots(const struct shard *s, unsigned copies,
                         uint8_t ret_bytes[SLOTS_PACKED_MAX]);
 int shard_unpack_slots(struct slice bytes, unsigned copies, struct shard *ret_shard);
+/* The same with what only the state machine knows, where there is something. */
+size_t shard_pack_row(const struct shard *s, unsigned copies, uint8_t ret_bytes[SHARD_ROW_MAX]);
+int shard_unpack_row(struct slice bytes, unsigned copies, struct shard *ret_shard);
 /* For a database that is being read: puts a row in place without any rule. */
 int shard_table_put_target(struct shard_table *t, const struct target *target);
 int shard_table_put_shard(struct shard_table *t, unsigned copies, uint32_t shard,

@@ -15,6 +15,8 @@ struct plan_options plan_options_default(void)
         .down_out_ms = 600000,
         .receptions_max = 2,
         .sends_max = 2,
+        .small_max = 16, /* as many as a chunkserver fills at a time */
+        .slot_bytes = 32 << 20,
         .replacements_max = 64,
         .initial_targets = 1,
         .copies_wanted = 1u << 2,
@@ -45,7 +47,7 @@ struct standing_of *standing_of(const struct planning *p, uint32_t target)
 
 /* ---- who is there ---- */
 
-static const struct target_view *view_of(const struct cluster_view *view, uint32_t target)
+const struct target_view *plan_view_of(const struct cluster_view *view, uint32_t target)
 {
     unsigned low = 0, high = view->target_count;
     while (low < high) {
@@ -69,11 +71,12 @@ static uint64_t lease_end_ms(const struct planning *p, const struct standing_of 
  * it may have granted a lease until then (docs/placement.md, "Leases"). */
 static void judge(const struct planning *p, const struct target *t, struct standing_of *s)
 {
-    const struct target_view *seen = view_of(p->view, t->id);
+    const struct target_view *seen = plan_view_of(p->view, t->id);
     uint64_t now = p->view->now_ms, since = p->view->leader_since_ms;
     bool heard = seen && seen->heard;
     s->target = t->id;
     s->is_drained = t->admin == TARGET_DRAINING;
+    s->is_maintained = t->admin == TARGET_MAINTENANCE;
     s->silent_since_ms = heard && seen->heard_ms > since ? seen->heard_ms : since;
     s->receptions = seen ? seen->receptions : 0;
     uint64_t silent_ms = now > s->silent_since_ms ? now - s->silent_since_ms : 0;
@@ -91,6 +94,24 @@ static void judge(const struct planning *p, const struct target *t, struct stand
         p->plan->failed[p->plan->failed_count++] = t->id;
 }
 
+/* One drain_of for all targets of a job. */
+static void assign_drains(const struct planning *p)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < p->view->drain_count; i++) {
+        const struct drain_view *d = &p->view->drains[i];
+        if (!shard_table_target(p->view->table, d->target))
+            continue;
+        unsigned at = 0;
+        while (at < count && p->drains[at].job != d->job)
+            at++;
+        if (at == count)
+            p->drains[count++] = (struct drain_of){
+                .job = d->job, .is_paused = d->is_paused, .rate_max = d->rate_max};
+        standing_of(p, d->target)->drain = &p->drains[at];
+    }
+}
+
 static void count_transfers(const struct planning *p, unsigned copies, uint32_t shard,
                             uint32_t *syncing)
 {
@@ -98,7 +119,12 @@ static void count_transfers(const struct planning *p, unsigned copies, uint32_t 
     struct chain_view chain = shard_table_chain(table, copies, shard);
     const struct shard *s = shard_table_shard(table, copies, shard);
     for (unsigned i = 0; i < copies && chain.epoch > 0; i++)
-        standing_of(p, s->slot[i].target)->has_slots = true;
+        standing_of(p, s->slot[i].target)->slots++;
+    if (s->move.incoming && s->move.state == SLOT_SYNCING) {
+        const struct standing_of *from = standing_of(p, s->move.outgoing);
+        if (from->drain)
+            from->drain->moves++;
+    }
     for (unsigned i = chain.insync_count; i < chain.member_count; i++)
         syncing[standing_of(p, chain.member[i]) - p->standings]++;
     for (unsigned i = chain.insync_count; i < chain.member_count; i++)
@@ -112,6 +138,7 @@ static void judge_all(const struct planning *p)
     CHECK(syncing != NULL);
     for (unsigned i = 0; i < table->target_count; i++)
         judge(p, &table->targets[i], &p->standings[i]);
+    assign_drains(p);
     for (unsigned copies = 1; copies <= COPIES_MAX; copies++)
         for (uint32_t shard = 0; table->shards[copies] && shard < table->shard_count; shard++)
             count_transfers(p, copies, shard, syncing);
@@ -193,8 +220,10 @@ static void look_for_a_storm(const struct planning *p)
     for (unsigned i = 0; i < p->view->table->target_count; i++) {
         const struct standing_of *s = &p->standings[i];
         bool away = s->standing != STANDING_WELL && s->standing != STANDING_FAILED;
-        total += s->has_slots || s->standing == STANDING_WELL;
-        vanished += away && s->has_slots;
+        if (away && s->is_maintained)
+            continue; /* it was announced */
+        total += s->slots > 0 || s->standing == STANDING_WELL;
+        vanished += away && s->slots > 0;
     }
     p->plan->vanished = vanished;
     p->plan->storm = vanished > 1 && vanished * 3 > total; /* one is never a storm */
@@ -212,15 +241,17 @@ void planner_run(struct planner *planner, const struct cluster_view *view,
                  const struct plan_options *options, struct plan *ret_plan)
 {
     struct planning p = {
+        .drains = calloc(view->drain_count + 1, sizeof *p.drains),
         .view = view,
         .options = options,
         .standings = calloc(view->table->target_count + 1, sizeof *p.standings),
         .planner = planner,
         .plan = ret_plan,
     };
-    CHECK(p.standings != NULL);
+    CHECK(p.standings != NULL && p.drains != NULL);
     plan_clear(ret_plan);
     judge_all(&p);
+    plan_set_pace(&p);
     plan_offline(&p);
     plan_form(&p);
     look_for_a_storm(&p);
@@ -235,5 +266,8 @@ void planner_run(struct planner *planner, const struct cluster_view *view,
     bool steady = ret_plan->offline_count == 0 && ret_plan->failed_count == 0;
     if (may_replace && steady && view->now_ms >= settled_ms)
         plan_replacements(&p);
+    if (!may_replace)
+        plan_block_drains(&p, JOB_STORM);
     free(p.standings);
+    free(p.drains);
 }

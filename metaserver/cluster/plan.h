@@ -17,37 +17,59 @@ struct target_view {
     uint64_t heard_ms;   /* when the last heartbeat that counts was received */
     uint32_t receptions; /* shards it says it is still receiving */
     bool failed;         /* its last heartbeat said that its disk has failed */
+    bool is_told;        /* what follows is known: a heartbeat of this process told it */
+    uint64_t bytes_total, bytes_used;  /* of its disk */
+    uint64_t chunk_bytes, chunk_count; /* of the shards that it is a member of */
+};
+
+/* What a running job wants of the moves of a target that it drains. A target that is DRAINING
+ * without one is emptied as fast as the limits allow. */
+struct drain_view {
+    uint32_t target;
+    uint32_t job;      /* of one job: one rate */
+    bool is_paused;    /* no new moves */
+    uint64_t rate_max; /* bytes a second; 0 = no limit */
 };
 
 struct cluster_view {
     const struct shard_table *table;
     const struct target_view *targets; /* ascending ids; a target that is not there was not heard */
     unsigned target_count;
+    const struct drain_view *drains; /* ascending targets */
+    unsigned drain_count;
     uint64_t now_ms;
     uint64_t leader_since_ms; /* when this leader had applied all entries of earlier terms */
 };
 
 struct plan_options {
     uint32_t lease_ms;
-    uint32_t margin_ms;        /* for clocks that run at different speeds and late processing */
-    uint32_t suspect_ms;       /* silent for this long: likely dead, but its lease still counts */
-    uint32_t down_out_ms;      /* a slot is given away after its target was down for this long */
-    uint32_t receptions_max;   /* resyncs a target receives at a time */
-    uint32_t sends_max;        /* of which a target is the source; not counted for a last copy */
+    uint32_t margin_ms;      /* for clocks that run at different speeds and late processing */
+    uint32_t suspect_ms;     /* silent for this long: likely dead, but its lease still counts */
+    uint32_t down_out_ms;    /* a slot is given away after its target was down for this long */
+    uint32_t receptions_max; /* resyncs a target receives at a time */
+    uint32_t sends_max;      /* of which a target is the source; not counted for a last copy */
+    uint32_t small_max;      /* both, for shards so small that ... */
+    uint64_t slot_bytes;     /* ... so many hold no more than receptions_max (sends_max) of this */
     uint32_t replacements_max; /* started by one plan; at most PLAN_REPLACEMENTS_MAX */
     uint32_t initial_targets;  /* tables are formed when so many are up */
     unsigned copies_wanted;    /* bit n: a table with n copies is wanted */
     bool ignore_storm;         /* an operator says that those that vanished will not return */
 };
 
-enum { PLAN_REPLACEMENTS_MAX = 256 };
+enum { PLAN_REPLACEMENTS_MAX = 256, PLAN_BLOCKED_MAX = 1024 };
 
-/* 3 s lease, 500 ms margin, 10 min until a slot is given away, a table with 2 copies. */
+/* 3 s lease, 500 ms margin, 10 min until a slot is given away, a table with 2 copies; 2 shards at a
+ * time, up to 16 when together they hold no more than 64 MiB. */
 struct plan_options plan_options_default(void);
 
-/* Slots that must go and that no other target can take: too few are well. */
+/* Slots that must go and cannot now. What only waits for its turn is not blocked, nor is what an
+ * operator has paused. While a plan is full (replacements_max) or declares targets dead not all are
+ * looked at: the next one tells. */
 struct plan_blocked {
-    uint32_t target, slots;
+    uint32_t target; /* which shall be empty, or is gone */
+    enum job_reason reason;
+    uint32_t waits_for; /* a target; 0 = nobody in particular */
+    uint32_t slots;
 };
 
 /* Large (170 KiB): keep it on the heap. Each part is one Raft command, in this order. */
@@ -60,9 +82,10 @@ struct plan {
     unsigned replacement_count; /* one shard_change */
     struct rec_slot_change replacements[PLAN_REPLACEMENTS_MAX];
     unsigned blocked_count; /* nothing to propose */
-    struct plan_blocked blocked[TARGET_COUNT_MAX];
+    struct plan_blocked blocked[PLAN_BLOCKED_MAX];
     bool storm;          /* more than a third of the targets vanished: nothing is replaced (D26) */
-    unsigned vanished;   /* targets with slots that are away and have not failed */
+    unsigned vanished;   /* targets with slots that are away, have not failed, and were not
+                          * announced (TARGET_MAINTENANCE) */
     uint64_t wake_at_ms; /* when a lease may run out; UINT64_MAX = nothing to wait for */
 };
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/base/check.h"
+#include "metaserver/cluster/cluster_ring.h"
 #include "metaserver/cluster/plan_private.h"
 #include "common/base/banned.h"
 
@@ -37,6 +38,10 @@ static bool is_lost(const struct planning *p, const struct standing_of *s, unsig
 {
     if (s->standing == STANDING_FAILED || (s->standing == STANDING_DOWN && s->is_drained))
         return true;
+#ifndef PLANT_MAINTENANCE
+    if (s->is_maintained) /* it said that it comes back */
+        return s->standing == STANDING_DOWN && copies >= 3 && good == 1;
+#endif
     return s->standing == STANDING_DOWN &&
            ((copies >= 3 && good == 1) ||
             p->view->now_ms >= s->silent_since_ms + p->options->down_out_ms);
@@ -52,11 +57,32 @@ static void add(struct lost_slots *lost, struct lost_slot slot)
     lost->slots[lost->count++] = slot;
 }
 
-/* Its move was for a drain that is no more. */
+/* Its move was for a drain that is no more, or is to a target that shall be empty now. */
 static bool is_called_off(const struct planning *p, const struct shard *s)
 {
     return s->move.incoming && s->move.state == SLOT_SYNCING &&
-           !standing_of(p, s->move.outgoing)->is_drained;
+           (!standing_of(p, s->move.outgoing)->is_drained ||
+            standing_of(p, s->move.incoming)->is_drained);
+}
+
+/* The slot of a drained target that may begin to move; counts those that may not. */
+static uint32_t find_drained(const struct planning *p, const struct shard *s, unsigned copies,
+                             uint32_t lost)
+{
+    uint32_t found = 0, waits_for;
+    for (unsigned i = 0; i < copies; i++) {
+        const struct standing_of *holder = standing_of(p, s->slot[i].target);
+        if (!holder->is_drained || holder->target == lost ||
+            (holder->drain && holder->drain->is_paused))
+            continue;
+        enum job_reason reason = plan_reason_of(p, s, copies, i, &waits_for);
+        if (reason)
+            plan_note_blocked(p, holder->target, reason, waits_for, 1);
+        else if (!found && !s->move.incoming && s->slot[i].state == SLOT_INSYNC &&
+                 holder->standing == STANDING_WELL)
+            found = holder->target;
+    }
+    return found;
 }
 
 /* At most one slot of a shard: the second would name an epoch that the first has ended. */
@@ -64,21 +90,18 @@ static void find_lost(const struct planning *p, unsigned copies, uint32_t shard,
                       struct lost_slots *lost)
 {
     const struct shard *s = shard_table_shard(p->view->table, copies, shard);
-    unsigned good = s->epoch > 0 && !is_called_off(p, s) ? good_copies(p, s, copies) : 0;
-    uint32_t drained = 0;
-    for (unsigned i = 0; good > 0 && i < copies; i++) {
-        const struct standing_of *holder = standing_of(p, s->slot[i].target);
-        if (s->slot[i].state == SLOT_OFFLINE && is_lost(p, holder, copies, good)) {
-            add(lost, (struct lost_slot){shard, s->slot[i].target, (uint8_t)copies, (uint8_t)good,
-                                         false});
-            return;
-        }
-        if (holder->is_drained && s->slot[i].state == SLOT_INSYNC && !s->move.incoming &&
-            holder->standing == STANDING_WELL)
-            drained = s->slot[i].target;
-    }
-    /* What lacks a copy gets it first, from its own target or another one (D18). */
-    if (drained && good == copies)
+    if (s->epoch == 0 || is_called_off(p, s))
+        return;
+    unsigned good = good_copies(p, s, copies);
+    uint32_t gone = 0;
+    for (unsigned i = 0; good > 0 && i < copies && !gone; i++)
+        if (s->slot[i].state == SLOT_OFFLINE &&
+            is_lost(p, standing_of(p, s->slot[i].target), copies, good))
+            gone = s->slot[i].target;
+    uint32_t drained = find_drained(p, s, copies, gone);
+    if (gone)
+        add(lost, (struct lost_slot){shard, gone, (uint8_t)copies, (uint8_t)good, false});
+    else if (drained)
         add(lost, (struct lost_slot){shard, drained, (uint8_t)copies, (uint8_t)good, true});
 }
 
@@ -119,43 +142,83 @@ static const struct ring *ring_of(const struct planning *p)
     uint64_t digest = digest_targets(table);
     if (p->planner->ring && p->planner->ring_digest == digest)
         return p->planner->ring;
-    struct ring_target *targets = calloc(table->target_count + 1, sizeof *targets);
-    CHECK(targets != NULL);
-    for (unsigned i = 0; i < table->target_count; i++) {
-        const struct target *t = &table->targets[i];
-        targets[i] = (struct ring_target){
-            .id = t->id, .uuid = t->uuid, .host = t->host, .weight = target_ring_weight(t)};
-    }
     ring_destroy(p->planner->ring);
-    p->planner->ring = ring_create(targets, table->target_count);
+    p->planner->ring = cluster_ring_create(table, NULL, 0);
     p->planner->ring_digest = digest;
-    free(targets);
     return p->planner->ring;
 }
 
 /* ---- choosing ---- */
 
+struct asking {
+    const struct planning *p;
+    uint32_t full; /* what a target without room is: RING_CLOSED, RING_BUSY, or 0 as good as any */
+    bool now;      /* limits of what goes on at a time count */
+};
+
 static uint32_t pending_of(const void *arg, uint32_t id)
 {
-    const struct planning *p = arg;
+    const struct asking *asking = arg;
+    const struct planning *p = asking->p;
     const struct standing_of *s = standing_of(p, id);
-    if (s->standing != STANDING_WELL)
+    /* One in maintenance may be gone in a minute: what it received would be stale. */
+    if (s->standing != STANDING_WELL || s->is_maintained)
         return RING_CLOSED;
-#ifdef PLANT_D25
-    return s->receptions;
-#endif
-    return s->receptions >= p->options->receptions_max ? RING_BUSY : s->receptions;
+    uint64_t slot = p->slot_bytes == UINT64_MAX ? 0 : p->slot_bytes;
+    if (asking->full && s->bytes_free < slot * (s->receptions + 1))
+        return asking->full;
+    return asking->now && s->receptions >= p->receptions_max ? RING_BUSY : s->receptions;
 }
 
-static void note_blocked(const struct planning *p, uint32_t target)
+/* -ERR_NO_SPACE: there are targets for it, all too full. A copy that is missing may stand nearer to
+ * the others than it should, or on a full disk, rather than nowhere; one that is drained waits for
+ * room, because it is still there. */
+static int choose(const struct planning *p, const struct ring *ring, const struct lost_slot *lost,
+                  const uint32_t *taken, unsigned taken_count, uint32_t *ret_target)
 {
-    struct plan *plan = p->plan;
-    unsigned i = 0;
-    while (i < plan->blocked_count && plan->blocked[i].target != target)
-        i++;
-    if (i == plan->blocked_count)
-        plan->blocked[plan->blocked_count++] = (struct plan_blocked){.target = target};
-    plan->blocked[i].slots++;
+    struct asking asking = {p, lost->is_drained ? RING_BUSY : RING_CLOSED, true};
+    int status =
+        ring_replacement(ring, lost->shard, taken, taken_count, pending_of, &asking, ret_target);
+    if (status == -ERR_NO_ENTRY && !lost->is_drained) {
+        asking.full = 0;
+        return ring_replacement(ring, lost->shard, taken, taken_count, pending_of, &asking,
+                                ret_target);
+    }
+    if (status == -ERR_BUSY && lost->is_drained) {
+        uint32_t later;
+        asking.now = false;
+        if (ring_replacement(ring, lost->shard, taken, taken_count, pending_of, &asking, &later) ==
+            -ERR_BUSY)
+            status = -ERR_NO_SPACE;
+    }
+    return status;
+}
+
+/* Nobody can take it now: one that could if it were there, or were not in maintenance. */
+static uint32_t awaited(const struct planning *p, const uint32_t *taken, unsigned taken_count)
+{
+    for (unsigned i = 0; i < p->view->table->target_count; i++) {
+        const struct standing_of *s = &p->standings[i];
+        bool is_taken = s->is_drained || s->standing == STANDING_FAILED ||
+                        (s->standing == STANDING_WELL && !s->is_maintained);
+        for (unsigned j = 0; j < taken_count; j++)
+            is_taken = is_taken || taken[j] == s->target;
+        if (!is_taken)
+            return s->target;
+    }
+    return 0;
+}
+
+static unsigned list_taken(const struct shard *s, const struct lost_slot *lost,
+                           uint32_t ret_taken[CHAIN_VIEW_MAX])
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < lost->copies; i++)
+        if (s->slot[i].target != lost->target)
+            ret_taken[count++] = s->slot[i].target;
+    if (s->move.incoming)
+        ret_taken[count++] = s->move.incoming;
+    return count;
 }
 
 static void replace_slot(const struct planning *p, const struct ring *ring,
@@ -164,24 +227,26 @@ static void replace_slot(const struct planning *p, const struct ring *ring,
     struct chain_view chain = shard_table_chain(p->view->table, lost->copies, lost->shard);
     const struct shard *s = shard_table_shard(p->view->table, lost->copies, lost->shard);
     struct standing_of *source = standing_of(p, chain.member[chain.insync_count - 1]);
+    struct drain_of *drain = lost->is_drained ? standing_of(p, lost->target)->drain : NULL;
     uint32_t taken[CHAIN_VIEW_MAX], target;
-    unsigned taken_count = 0;
+    unsigned taken_count = list_taken(s, lost, taken);
     /* The last good copy does not queue behind resyncs of shards that have more; its source takes
      * it first, and receptions stay bounded. */
-    if ((lost->good > 1 || lost->is_drained) && source->sends >= p->options->sends_max)
+    if ((lost->good > 1 || lost->is_drained) && source->sends >= p->sends_max)
         return;
-    for (unsigned i = 0; i < lost->copies; i++)
-        if (s->slot[i].target != lost->target)
-            taken[taken_count++] = s->slot[i].target;
-    if (s->move.incoming)
-        taken[taken_count++] = s->move.incoming;
-    int status = ring_replacement(ring, lost->shard, taken, taken_count, pending_of, p, &target);
+    if (!plan_may_drain(p, drain))
+        return;
+    int status = choose(p, ring, lost, taken, taken_count, &target);
     if (status == -ERR_NO_ENTRY)
-        note_blocked(p, lost->target);
+        plan_note_blocked(p, lost->target, JOB_NO_TARGET, awaited(p, taken, taken_count), 1);
+    if (status == -ERR_NO_SPACE)
+        plan_note_blocked(p, lost->target, JOB_NO_ROOM, 0, 1);
     if (status != 0)
         return;
     source->sends++;
     standing_of(p, target)->receptions++;
+    if (drain)
+        drain->moves++;
     p->plan->replacements[p->plan->replacement_count++] = (struct rec_slot_change){
         .copies = lost->copies,
         .shard = lost->shard,
@@ -217,7 +282,7 @@ void plan_replacements(struct planning *p)
                          : PLAN_REPLACEMENTS_MAX;
     bool any = false;
     for (unsigned i = 0; i < table->target_count; i++)
-        any = any || (p->standings[i].has_slots &&
+        any = any || (p->standings[i].slots > 0 &&
                       (p->standings[i].standing >= STANDING_DOWN || p->standings[i].is_drained));
     call_off_moves(p, limit);
     for (unsigned copies = 1; any && copies <= COPIES_MAX; copies++)

@@ -114,7 +114,9 @@ static int walk_all(struct walk *w)
         status = walk_garbage(w);
     if (status == 0)
         status = compare_counts(w);
-    return status ? status : check_table(w);
+    if (status == 0)
+        status = check_table(w);
+    return status ? status : walk_jobs(w);
 }
 
 int fs_check_view(struct fs_view *view, const struct fs_check_options *options,
@@ -153,19 +155,20 @@ static bool equal_text(const char *a, const char *b)
 static bool equal_target(const struct target *a, const struct target *b)
 {
     return b && memcmp(&a->uuid, &b->uuid, sizeof a->uuid) == 0 && a->state == b->state &&
-           a->incarnation == b->incarnation && a->weight == b->weight && a->admin == b->admin &&
-           equal_text(a->name, b->name) && equal_text(a->address, b->address) &&
-           equal_text(a->host, b->host);
+           a->maintenance_ms == b->maintenance_ms &&
+           a->maintenance_version == b->maintenance_version && a->incarnation == b->incarnation &&
+           a->weight == b->weight && a->admin == b->admin && equal_text(a->name, b->name) &&
+           equal_text(a->address, b->address) && equal_text(a->host, b->host);
 }
 
 static bool equal_shard(const struct shard *a, const struct shard *b, unsigned copies)
 {
-    uint8_t left[SLOTS_PACKED_MAX], right[SLOTS_PACKED_MAX];
+    uint8_t left[SHARD_ROW_MAX], right[SHARD_ROW_MAX];
     if (!a || !b)
         return a == b;
-    size_t size = shard_pack_slots(a, copies, left);
+    size_t size = shard_pack_row(a, copies, left);
     return a->epoch == b->epoch && a->changed_version == b->changed_version &&
-           size == shard_pack_slots(b, copies, right) && memcmp(left, right, size) == 0;
+           size == shard_pack_row(b, copies, right) && memcmp(left, right, size) == 0;
 }
 
 static int compare_mirror(const struct shard_table *rows, const struct shard_table *mirror,
@@ -186,6 +189,22 @@ static int compare_mirror(const struct shard_table *rows, const struct shard_tab
     return 0;
 }
 
+static int compare_jobs(const struct fs *fs, struct fs_view *view, struct err_text *why)
+{
+    struct config_values config;
+    struct job_list *jobs = calloc(1, sizeof *jobs);
+    CHECK(jobs != NULL);
+    int status = jobs_load(jobs, view);
+    if (status == 0)
+        status = config_load(&config, view);
+    if (status == 0 && memcmp(&config, &fs->config, sizeof config) != 0)
+        status = err_set(ERR_CORRUPT, why, "policy: rows and mirror differ");
+    if (status == 0 && !jobs_are_equal(jobs, &fs->jobs))
+        status = err_set(ERR_CORRUPT, why, "jobs: rows and mirror differ");
+    free(jobs);
+    return status;
+}
+
 int fs_check(struct fs *fs, struct fs_view *view, struct err_text *why)
 {
     struct fs_check_options options = {.findings_max = 1, .finding = keep_first, .arg = why};
@@ -199,6 +218,8 @@ int fs_check(struct fs *fs, struct fs_view *view, struct err_text *why)
         status = table_load(&rows, &fs->state, view);
     if (status == 0)
         status = compare_mirror(&rows, &fs->table, why);
+    if (status == 0)
+        status = compare_jobs(fs, view, why);
     shard_table_release(&rows);
     return status;
 }

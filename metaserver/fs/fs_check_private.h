@@ -41,5 +41,6 @@ int walk_tree(struct walk *w);
 /* Everything else (fs_check_rows.c). */
 int walk_sessions(struct walk *w);
 int walk_garbage(struct walk *w);
+int walk_jobs(struct walk *w); /* and the policy; w->table is loaded */
 
 #endif

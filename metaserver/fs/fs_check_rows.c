@@ -1,5 +1,10 @@
-/* The check of what is not the tree: sessions with their answers and holds, deleted chunks. */
+/* The check of what is not the tree: sessions with their answers and holds, deleted chunks, jobs.
+ */
 #include "metaserver/fs/fs_check_private.h"
+
+#include <stdlib.h>
+
+#include "common/base/check.h"
 
 #include "common/base/banned.h"
 
@@ -89,4 +94,52 @@ static int see_garbage(struct walk *w, struct slice key, struct slice value)
 int walk_garbage(struct walk *w)
 {
     return walk_rows(w, key_of_table('G'), UINT64_MAX, see_garbage);
+}
+
+/* ---- jobs and policy ---- */
+
+static int judge_drain(struct walk *w, const struct job_list *jobs, const struct job *j)
+{
+    for (unsigned i = 0; i < j->target_count; i++) {
+        const struct target *t = shard_table_target(&w->table, j->targets[i]);
+        if (t && t->admin != TARGET_DRAINING && t->state != TARGET_OUT)
+            return WRONG(w, "job %u: target %u is not draining", j->number, t->id);
+        for (const struct job *other = jobs->list; other < j; other++)
+            if (job_is_running(other) && job_has_target(other, j->targets[i]))
+                return WRONG(w, "jobs %u and %u drain target %u", other->number, j->number,
+                             j->targets[i]);
+    }
+    return 0;
+}
+
+static int judge_jobs(struct walk *w, const struct job_list *jobs)
+{
+    unsigned running = 0;
+    int status = 0;
+    for (unsigned i = 0; status == 0 && i < jobs->count; i++) {
+        if (!job_is_running(&jobs->list[i]))
+            continue;
+        running++;
+        status = judge_drain(w, jobs, &jobs->list[i]);
+    }
+    if (status == 0 && (running > JOBS_RUNNING_MAX || jobs->count - running > JOBS_ENDED_KEPT))
+        status = WRONG(w, "jobs: %u run, %u ended", running, jobs->count - running);
+    return status;
+}
+
+int walk_jobs(struct walk *w)
+{
+    struct config_values config;
+    struct job_list *jobs = calloc(1, sizeof *jobs);
+    CHECK(jobs != NULL);
+    int status = jobs_load(jobs, w->view);
+    if (status == -ERR_CORRUPT)
+        status = WRONG(w, "jobs: a row is unreadable");
+    else if (status == 0)
+        status = judge_jobs(w, jobs);
+    free(jobs);
+    if (status)
+        return status;
+    status = config_load(&config, w->view);
+    return status == -ERR_CORRUPT ? WRONG(w, "policy: a row is unreadable") : status;
 }

@@ -41,29 +41,32 @@ const struct job *fs_job_draining(const struct fs *fs, uint32_t target)
 
 bool fs_job_is_empty(const struct fs *fs, const struct job *job)
 {
-    for (unsigned i = 0; i < job->target_count; i++)
-        if (shard_table_holds(&fs->table, job->targets[i]))
-            return false;
-    return true;
+    return !shard_table_holds(&fs->table, job->targets, job->target_count) &&
+           !shard_table_owes(&fs->table, job->targets, job->target_count);
 }
 
 /* ---- rows ---- */
 
+static void pack(const struct job *j, struct bytes *out)
+{
+    put_u8(out, (uint8_t)j->kind);
+    put_u8(out, (uint8_t)j->state);
+    put_u64(out, j->rate_max);
+    put_i64(out, j->started_ns);
+    put_i64(out, j->ended_ns);
+    put_u32(out, j->slots_done);
+    put_u64(out, j->chunks_done);
+    put_u64(out, j->bytes_done);
+    put_str(out, slice_str(j->by));
+    put_u16(out, (uint16_t)j->target_count);
+    for (unsigned i = 0; i < j->target_count; i++)
+        put_u32(out, j->targets[i]);
+}
+
 void job_put(struct fs *fs, const struct job *j)
 {
     struct bytes row = {0};
-    put_u8(&row, (uint8_t)j->kind);
-    put_u8(&row, (uint8_t)j->state);
-    put_u64(&row, j->rate_max);
-    put_i64(&row, j->started_ns);
-    put_i64(&row, j->ended_ns);
-    put_u32(&row, j->slots_done);
-    put_u64(&row, j->chunks_done);
-    put_u64(&row, j->bytes_done);
-    put_str(&row, slice_str(j->by));
-    put_u16(&row, (uint16_t)j->target_count);
-    for (unsigned i = 0; i < j->target_count; i++)
-        put_u32(&row, j->targets[i]);
+    pack(j, &row);
     row_put(fs, key_of_u64('J', j->number), bytes_slice(&row));
     bytes_release(&row);
     fs->mirrors_touched = true;
@@ -115,6 +118,23 @@ int jobs_load(struct job_list *jobs, struct fs_view *v)
     return status == -ERR_NO_ENTRY ? 0 : status;
 }
 
+bool jobs_are_equal(const struct job_list *a, const struct job_list *b)
+{
+    struct bytes left = {0}, right = {0};
+    bool equal = a->count == b->count;
+    for (unsigned i = 0; equal && i < a->count; i++) {
+        bytes_clear(&left);
+        bytes_clear(&right);
+        pack(&a->list[i], &left);
+        pack(&b->list[i], &right);
+        equal = a->list[i].number == b->list[i].number &&
+                slice_equal(bytes_slice(&left), bytes_slice(&right));
+    }
+    bytes_release(&left);
+    bytes_release(&right);
+    return equal;
+}
+
 struct job *job_of(struct fs *fs, uint32_t number)
 {
     return (struct job *)(uintptr_t)fs_job(fs, number);
@@ -122,8 +142,8 @@ struct job *job_of(struct fs *fs, uint32_t number)
 
 /* ---- changes ---- */
 
-/* The highest number is never dropped before it has JOBS_ENDED_KEPT successors, so the next one
- * follows from the list. */
+/* The highest number is never dropped: when it has ended, only those that ran beside it end after
+ * it, fewer than JOBS_ENDED_KEPT. So the next one follows from the list. */
 struct job *job_add(struct fs *fs)
 {
     struct job_list *jobs = &fs->jobs;
@@ -134,29 +154,60 @@ struct job *job_add(struct fs *fs)
     return j;
 }
 
-/* Of those that ended, the oldest goes. */
-static void drop_oldest_ended(struct fs *fs)
+/* Later than all others, whatever the leaders' clocks say (R25). */
+static int64_t time_of_end(const struct fs *fs, const struct job *j, int64_t now_ns)
+{
+    int64_t end = now_ns > j->started_ns ? now_ns : j->started_ns;
+    for (unsigned i = 0; i < fs->jobs.count; i++) {
+        const struct job *other = &fs->jobs.list[i];
+        if (!job_is_running(other) && other->ended_ns >= end && other->ended_ns < INT64_MAX)
+            end = other->ended_ns + 1;
+    }
+    return end;
+}
+
+static void drop_first_ended(struct fs *fs)
 {
     struct job_list *jobs = &fs->jobs;
-    unsigned ended = 0, oldest = JOBS_MAX;
-    for (unsigned i = jobs->count; i-- > 0;)
-        if (!job_is_running(&jobs->list[i])) {
-            ended++;
-            oldest = i;
-        }
+    unsigned ended = 0, first = JOBS_MAX;
+    for (unsigned i = 0; i < jobs->count; i++) {
+        if (job_is_running(&jobs->list[i]))
+            continue;
+        ended++;
+        if (first == JOBS_MAX || jobs->list[i].ended_ns < jobs->list[first].ended_ns)
+            first = i;
+    }
     if (ended <= JOBS_ENDED_KEPT)
         return;
-    row_remove(fs, key_of_u64('J', jobs->list[oldest].number));
+    row_remove(fs, key_of_u64('J', jobs->list[first].number));
     jobs->count--;
-    memmove(&jobs->list[oldest], &jobs->list[oldest + 1],
-            (jobs->count - oldest) * sizeof jobs->list[0]);
+    memmove(&jobs->list[first], &jobs->list[first + 1],
+            (jobs->count - first) * sizeof jobs->list[0]);
 }
 
 void job_finish(struct fs *fs, struct job *j, enum job_state state, int64_t now_ns)
 {
     CHECK(job_is_running(j) && (state == JOB_DONE || state == JOB_CANCELLED));
+    int64_t ended_ns = time_of_end(fs, j, now_ns);
     j->state = state;
-    j->ended_ns = now_ns > j->started_ns ? now_ns : j->started_ns;
+    j->ended_ns = ended_ns;
     job_put(fs, j);
-    drop_oldest_ended(fs);
+    drop_first_ended(fs);
+}
+
+/* ---- what is done ---- */
+
+/* A target is in one running drain at most, and a shard notes whom its slot has left in one change
+ * only: so nothing counts twice, whatever is repeated, late, called off and begun again. */
+void jobs_count_left(struct fs *fs, const struct shard *s)
+{
+    if (s->left.epoch != s->epoch)
+        return;
+    struct job *j = (struct job *)(uintptr_t)fs_job_draining(fs, s->left.target);
+    if (!j)
+        return;
+    j->slots_done++;
+    j->chunks_done += s->left.chunks;
+    j->bytes_done += s->left.bytes;
+    job_put(fs, j);
 }

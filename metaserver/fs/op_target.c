@@ -66,14 +66,14 @@ int target_unpack(struct slice value, struct target *ret)
 
 static void put_shard(struct fs *fs, unsigned copies, uint32_t number, const struct shard *s)
 {
-    uint8_t row[SHARD_FIXED_SIZE + SLOTS_PACKED_MAX];
+    uint8_t row[SHARD_FIXED_SIZE + SHARD_ROW_MAX];
     store_u64(row, s->epoch);
     store_u64(row + 8, s->changed_version);
-    size_t size = SHARD_FIXED_SIZE + shard_pack_slots(s, copies, row + SHARD_FIXED_SIZE);
+    size_t size = SHARD_FIXED_SIZE + shard_pack_row(s, copies, row + SHARD_FIXED_SIZE);
     row_put(fs, key_of_shard(copies, number), slice_of(row, size));
 }
 
-/* Writes what this command changed in the mirror. */
+/* Writes what this command changed in the mirror, and what it counts for. */
 static void table_save(struct op *o)
 {
     const struct shard_table *t = &o->fs->table;
@@ -81,8 +81,10 @@ static void table_save(struct op *o)
         put_target(o->fs, &t->targets[i]);
     for (unsigned copies = 1; copies <= COPIES_MAX; copies++)
         for (uint32_t n = 0; t->shards[copies] && n < t->shard_count; n++)
-            if (t->shards[copies][n].changed_version == o->index)
+            if (t->shards[copies][n].changed_version == o->index) {
                 put_shard(o->fs, copies, n, &t->shards[copies][n]);
+                jobs_count_left(o->fs, &t->shards[copies][n]);
+            }
     o->fs->state.table_version = t->version;
     o->fs->mirrors_touched = true;
     o->result->table_changed = true;
@@ -117,7 +119,7 @@ static int load_shards(struct shard_table *table, struct fs_view *v)
         struct shard s = {.epoch = load_u64(value.data),
                           .changed_version = load_u64(value.data + 8)};
         struct slice slots = slice_of(value.data + SHARD_FIXED_SIZE, value.size - SHARD_FIXED_SIZE);
-        status = shard_unpack_slots(slots, key.data[1], &s);
+        status = shard_unpack_row(slots, key.data[1], &s);
         if (status == 0)
             status = shard_table_put_shard(table, key.data[1], __builtin_bswap32(number), &s);
         if (status)

@@ -233,6 +233,7 @@ void admin_set(struct op *o, const uint32_t *targets, unsigned count, enum targe
 /* Replaces the list by what the rows say. */
 int jobs_load(struct job_list *jobs, struct fs_view *v);
 int job_unpack(struct slice key, struct slice value, struct job *ret);
+bool jobs_are_equal(const struct job_list *a, const struct job_list *b);
 void job_put(struct fs *fs, const struct job *j);
 bool job_has_target(const struct job *j, uint32_t target);
 struct job *job_of(struct fs *fs, uint32_t number); /* NULL */
@@ -240,6 +241,9 @@ struct job *job_of(struct fs *fs, uint32_t number); /* NULL */
 struct job *job_add(struct fs *fs);
 /* It ends; one that ended long ago is forgotten, so `j` may be another one afterwards. */
 void job_finish(struct fs *fs, struct job *j, enum job_state state, int64_t now_ns);
+
+/* Adds what the change of a shard by this command made leave its target. */
+void jobs_count_left(struct fs *fs, const struct shard *s);
 
 /* ---- policy (config.c) ---- */
 

@@ -31,7 +31,8 @@ void leader_init(struct world *w)
             copies = 2;
         unsigned first = (unsigned)prng_below(&w->prng, w->server_count);
         for (unsigned k = 0; k < copies; k++)
-            s.slot[k] = (struct slot){(first + k) % w->server_count + 1, SLOT_INSYNC};
+            s.slot[k] =
+                (struct slot){.target = (first + k) % w->server_count + 1, .state = SLOT_INSYNC};
         l->copies[i] = (uint8_t)copies;
         l->row[i] = (uint8_t)i;
         CHECK(shard_table_put_shard(&l->table, copies, i, &s) == 0);

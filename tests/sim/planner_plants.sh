@@ -25,7 +25,7 @@ for source in "$top"/common/ring/*.c "$top"/chunkserver/chain/*.c "$top"/chunkse
     case $source in */chain_sim_leader.c | */chain_sim_main.c) continue ;; esac # sim-chain's
     build "$source" || exit 1
 done
-for plant in ${PLANTS:-D1 D2 D2_LEASE D12 D13 D18 D18_LEAVE D19 D25 D26}; do
+for plant in ${PLANTS:-D1 D2 D2_LEASE D12 D13 D18 D18_EARLY D18_LEAVE D19 D25 D26}; do
     started=$(date +%s)
     planted=$(grep -lw "PLANT_$plant" -r "$top/chunkserver" "$top/common/ring" "$top/metaserver/cluster" --include='*.c')
     for source in $planted; do

@@ -52,8 +52,9 @@ static void destroy_drained(struct world *w)
 {
     for (unsigned i = 0; i < w->server_count; i++) {
         struct server *s = &w->servers[i];
-        if (!is_draining(w, i) || s->gone || shard_table_holds(&w->leader.table, i + 1) ||
-            log_has(w, COMMAND_ADMIN, i + 1))
+        uint32_t id = i + 1;
+        if (!is_draining(w, i) || s->gone || shard_table_holds(&w->leader.table, &id, 1) ||
+            shard_table_owes(&w->leader.table, &id, 1) || log_has(w, COMMAND_ADMIN, i + 1))
             continue;
         sim_trace(w, "operator: server %u is empty and is destroyed", i);
         if (s->alive)

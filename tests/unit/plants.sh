@@ -54,8 +54,10 @@ second D8          chunkserver/store/test-chunkserver-store  missing_chunk_is_an
 second D9          common/client/test-common-client-data     grown_file_shows_no_old_bytes
 second D12         metaserver/fs/test-metaserver-fs          truncate_drops_chunks
 second D14         common/ring/test-common-ring              synced_counts_once_and_from_the_source
+second D18         metaserver/cluster/test-metaserver-cluster missing_copy_comes_first
 second D19         common/ring/test-common-ring              oracle
 second D26         metaserver/cluster/test-metaserver-cluster storm_brake
+second MAINTENANCE metaserver/cluster/test-metaserver-cluster is_waited_for
 second D28         common/client/test-common-client          pages
 second D30         common/client/test-common-client-data     contents_match_the_model
 '

@@ -232,6 +232,7 @@ static void on_reply(void *arg, struct rpc_reply *reply)
     struct answer *a = arg;
     a->status = reply->status;
     a->code = reply->code;
+    (void)snprintf(a->detail, sizeof a->detail, "%s", reply->detail);
     bytes_clear(&a->body);
     if (reply->status == 0)
         bytes_append(&a->body, reply->body.data, reply->body.size);

@@ -42,6 +42,7 @@ struct answer {
     int status;
     uint16_t code;
     struct bytes body; /* of the last call; belongs to the fixture */
+    char detail[240];  /* for a person, when status != 0 */
     bool is_done;
 };
 /* Sends `body` (released) to the leader as a client or a chunkserver and waits. */
@@ -78,7 +79,7 @@ bool becomes(uint64_t inode, bool is_there, unsigned within_ms);
 
 int status_get(struct msg_status_r *ret);
 
-extern CU_TestInfo daemon_client_tests[], daemon_target_tests[], daemon_expiry_tests[],
-    daemon_space_tests[], daemon_fault_tests[], daemon_state_tests[];
+extern CU_TestInfo daemon_job_tests[], daemon_client_tests[], daemon_target_tests[],
+    daemon_expiry_tests[], daemon_space_tests[], daemon_fault_tests[], daemon_state_tests[];
 
 #endif

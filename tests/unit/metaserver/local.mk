@@ -22,9 +22,10 @@ check_PROGRAMS += %D%/test-metaserver
     %D%/faults.c %D%/faults.h \
     %D%/daemon_main.c \
     %D%/test_daemon_clients.c \
+    %D%/test_daemon_jobs.c \
     %D%/test_daemon_space.c \
     %D%/test_daemon_targets.c
-%C%_test_metaserver_LDADD = $(TEST_LIBS) $(NET_LIBS)
+%C%_test_metaserver_LDADD = $(TEST_LIBS) common/ring/libring.a $(NET_LIBS)
 
 # Starts metaserver-with-faults: cairn-metaserver with calls of libc that fail on request.
 check_PROGRAMS += %D%/test-metaserver-faults %D%/metaserver-with-faults

@@ -140,7 +140,7 @@ void fixture_order(struct fixture *f, unsigned copies, uint32_t shard)
 {
     struct shard s = *shard_table_shard(&f->table, copies, shard);
     for (unsigned i = 0; i < copies; i++)
-        s.slot[i] = (struct slot){i + 1, SLOT_INSYNC};
+        s.slot[i] = (struct slot){.target = i + 1, .state = SLOT_INSYNC};
     CHECK(shard_table_put_shard(&f->table, copies, shard, &s) == 0);
 }
 

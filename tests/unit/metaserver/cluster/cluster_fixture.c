@@ -7,7 +7,7 @@
 
 void leader_heard(struct leader *l, uint32_t target)
 {
-    l->views[target - 1].heard = true;
+    l->views[target - 1].heard = l->views[target - 1].is_told = true;
     l->views[target - 1].heard_ms = l->now_ms;
 }
 
@@ -21,7 +21,8 @@ void leader_init(struct leader *l, unsigned targets, uint32_t shards, unsigned c
     l->plan = calloc(1, sizeof *l->plan);
     CHECK(l->plan != NULL);
     for (uint32_t id = 1; id <= LEADER_TARGETS_MAX; id++)
-        l->views[id - 1].target = id;
+        /* Large shards, for which the limits are what the options say. */
+        l->views[id - 1] = (struct target_view){.target = id, .chunk_bytes = 1ull << 50};
     for (uint32_t id = 1; id <= targets; id++)
         leader_heard(l, id);
 }
@@ -51,6 +52,8 @@ void leader_plan(struct leader *l)
         .table = &l->f.table,
         .targets = l->views,
         .target_count = LEADER_TARGETS_MAX,
+        .drains = l->drains,
+        .drain_count = l->drain_count,
         .now_ms = l->now_ms,
         .leader_since_ms = l->since_ms,
     };
@@ -85,6 +88,41 @@ void leader_finish(struct leader *l, unsigned copies, uint32_t shard)
                        chain.member[chain.insync_count - 1]);
     if (chain.leaving)
         fixture_left(&l->f, copies, shard, chain.leaving);
+}
+
+void leader_step(struct leader *l, const uint32_t *silent, unsigned copies, uint32_t finished)
+{
+    leader_pass(l, 500, silent);
+    leader_plan(l);
+    leader_apply(l);
+    for (uint32_t shard = 0; shard < finished; shard++)
+        leader_finish(l, copies, shard);
+}
+
+void leader_settle(struct leader *l, unsigned copies)
+{
+    while (l->now_ms < l->since_ms + l->options.lease_ms + l->options.margin_ms)
+        leader_step(l, NULL, copies, 0);
+}
+
+void leader_set_admin(struct leader *l, uint32_t target, enum target_admin admin)
+{
+    CU_ASSERT_EQUAL(shard_table_set_admin(&l->f.table, ++l->f.version, target, admin), 0);
+}
+
+uint32_t leader_blocked(const struct leader *l, uint32_t target, enum job_reason reason,
+                        uint32_t *ret_waits_for)
+{
+    uint32_t slots = 0;
+    for (unsigned i = 0; i < l->plan->blocked_count; i++) {
+        const struct plan_blocked *b = &l->plan->blocked[i];
+        if (b->target != target || b->reason != reason)
+            continue;
+        if (slots == 0 && ret_waits_for)
+            *ret_waits_for = b->waits_for;
+        slots += b->slots;
+    }
+    return slots;
 }
 
 bool leader_gives_up(const struct leader *l, uint32_t target)

@@ -6,13 +6,16 @@
 #include "metaserver/cluster/summary.h"
 #include "tests/unit/common/ring/shard_fixture.h"
 
-extern CU_SuiteInfo suite_plan, suite_drain, suite_life;
+extern CU_SuiteInfo suite_plan, suite_drain, suite_drain_plan, suite_drain_jobs, suite_maintenance,
+    suite_life;
 
 enum { LEADER_TARGETS_MAX = 32 };
 
 struct leader {
     struct fixture f;
     struct target_view views[LEADER_TARGETS_MAX];
+    struct drain_view drains[LEADER_TARGETS_MAX]; /* running jobs */
+    unsigned drain_count;
     uint64_t now_ms, since_ms;
     struct plan_options options;
     struct planner *planner;
@@ -30,6 +33,16 @@ void leader_plan(struct leader *l);
 void leader_apply(struct leader *l);
 /* The next resync or leave of the shard ends well. */
 void leader_finish(struct leader *l, unsigned copies, uint32_t shard);
+/* One heartbeat's time, a plan, and it is carried out; then in the first `finished` shards one
+ * resync or leave ends. */
+void leader_step(struct leader *l, const uint32_t *silent, unsigned copies, uint32_t finished);
+/* Until a new leader begins to move data. */
+void leader_settle(struct leader *l, unsigned copies);
+void leader_set_admin(struct leader *l, uint32_t target, enum target_admin admin);
+/* Slots of the target that the last plan found blocked for this reason; *ret_waits_for (may be
+ * NULL) of the first row. */
+uint32_t leader_blocked(const struct leader *l, uint32_t target, enum job_reason reason,
+                        uint32_t *ret_waits_for);
 bool leader_gives_up(const struct leader *l, uint32_t target); /* the plan declares it dead */
 
 #endif

@@ -18,17 +18,12 @@ static void start(unsigned targets, uint32_t shards, unsigned copies)
 
 static void set_admin(uint32_t target, enum target_admin admin)
 {
-    CU_ASSERT_EQUAL(shard_table_set_admin(&l.f.table, ++l.f.version, target, admin), 0);
+    leader_set_admin(&l, target, admin);
 }
 
-/* One heartbeat's time; `finished` of the resyncs and leaves under way end. */
 static void pass(const uint32_t *silent, uint32_t finished, unsigned copies)
 {
-    leader_pass(&l, 500, silent);
-    leader_plan(&l);
-    leader_apply(&l);
-    for (uint32_t shard = 0; shard < finished; shard++)
-        leader_finish(&l, copies, shard);
+    leader_step(&l, silent, copies, finished);
 }
 
 /* All its slots go to others, few at a time, and no shard has a copy fewer at any time (D1, D25).

@@ -54,18 +54,16 @@ static const char *judge_plan(const struct life *w)
             return "a target with a lease is given up";
     for (unsigned i = 0; i < plan->replacement_count; i++)
         if (plan->replacements[i].new_target != 0 &&
+            shard_table_target(&w->l.f.table, plan->replacements[i].new_target)->admin !=
+                TARGET_ACTIVE)
+            return "a target that shall be empty, or may go away, receives";
+    for (unsigned i = 0; i < plan->replacement_count; i++)
+        if (plan->replacements[i].new_target != 0 &&
             ++receives[plan->replacements[i].new_target] > w->l.options.receptions_max)
             return "a target receives too much at once";
     if (plan->storm && plan->replacement_count > 0)
         return "data moves in a storm";
     return NULL;
-}
-
-static void drain(struct life *w, uint32_t id, bool is_drained)
-{
-    CU_ASSERT_EQUAL(shard_table_set_admin(&w->l.f.table, ++w->l.f.version, id,
-                                          is_drained ? TARGET_DRAINING : TARGET_ACTIVE),
-                    0);
 }
 
 static void mishap(struct life *w)
@@ -77,7 +75,7 @@ static void mishap(struct life *w)
             w->l.views[i].heard = false;
     }
     if (prng_chance(&w->random, 30))
-        drain(w, id, prng_chance(&w->random, 500));
+        leader_set_admin(&w->l, id, (enum target_admin)prng_below(&w->random, 3));
     if (w->alive[id] ? prng_chance(&w->random, 60) : prng_chance(&w->random, 200)) {
         w->alive[id] = !w->alive[id];
         w->incarnation[id] += w->alive[id];
@@ -123,7 +121,7 @@ static const char *run(uint64_t seed)
     for (uint32_t id = 1; id <= w.targets; id++) {
         w.incarnation[id] += !w.alive[id];
         w.alive[id] = true;
-        drain(&w, id, false);
+        leader_set_admin(&w.l, id, TARGET_ACTIVE);
     }
     for (unsigned i = 0; i < 400 && !wrong && (i < 10 || !is_whole(&w)); i++)
         wrong = step(&w);
@@ -136,7 +134,7 @@ static const char *run(uint64_t seed)
     if (!wrong && !is_whole(&w))
         wrong = "not whole although there is a spare target";
     /* Without a spare one a drain ends all the same, as long as there are enough for the copies. */
-    drain(&w, 2, true);
+    leader_set_admin(&w.l, 2, TARGET_DRAINING);
     for (unsigned i = 0; i < 800 && !wrong; i++)
         wrong = step(&w);
     if (!wrong && (!is_whole(&w) || cluster_count_slots(&w.l.f.table, 2).slots > 0))

@@ -126,6 +126,27 @@ static void living_garbage(void)
     row_put(m.fs, key_of_u64('G', 1), slice_of(row, sizeof row));
 }
 
+static void unreadable_job(void)
+{
+    row_put(m.fs, key_of_u64('J', 1), S("x"));
+}
+
+/* They are of different targets in the log; a bit has flipped since. */
+static void shared_drain(void)
+{
+    struct job j = {
+        .number = 1, .kind = JOB_DRAIN, .state = JOB_RUNNING, .target_count = 1, .targets = {9}};
+    job_put(m.fs, &j);
+    j.number = 2;
+    job_put(m.fs, &j);
+}
+
+static void unreadable_policy(void)
+{
+    struct row_key key = {.size = 8, .bytes = "Cunknown"};
+    row_put(m.fs, key, S("1"));
+}
+
 static bool is_told(const char *text)
 {
     for (unsigned i = 0; i < texts.count; i++)
@@ -149,6 +170,9 @@ static void each_damage_is_named(void)
         {unreadable_inode, "inode 4: unreadable"},
         {wrong_counter, "counters: "},
         {living_garbage, "names a living chunk"},
+        {unreadable_job, "jobs: a row is unreadable"},
+        {shared_drain, "jobs 1 and 2 drain target 9"},
+        {unreadable_policy, "policy: a row is unreadable"},
     };
     for (unsigned i = 0; i < sizeof damages / sizeof damages[0]; i++) {
         build();
