@@ -119,6 +119,9 @@ static void check_storm(struct world *w, const struct traffic *t)
         const struct target *target = leader_target(w, i);
         if (!target)
             continue;
+        if (target->admin == TARGET_MAINTENANCE && !is_heard(w, i) &&
+            target->state != TARGET_FAILED)
+            continue; /* it was announced */
         total += t->holds[i] > 0 || is_heard(w, i);
         away += t->holds[i] > 0 && !is_heard(w, i) && target->state != TARGET_FAILED;
     }

@@ -95,7 +95,11 @@ static bool change_table(struct world *w, const struct command *c)
         return changed;
     case COMMAND_ADMIN:
         sim_trace(w, "operator: server %u: %s", c->target - 1,
-                  c->admin == TARGET_DRAINING ? "drain" : "active");
+                  c->admin == TARGET_DRAINING ? "drain"
+                  : c->admin == TARGET_ACTIVE ? "active"
+                                              : "maintenance");
+        if (c->admin == TARGET_MAINTENANCE)
+            return shard_table_set_maintenance(t, version, c->target, 0) == 0;
         return shard_table_set_admin(t, version, c->target, c->admin) == 0;
     case COMMAND_FAILED:
         sim_trace(w, "leader: disk of %u failed", c->target - 1);

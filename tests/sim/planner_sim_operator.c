@@ -38,13 +38,26 @@ static void drain(struct world *w)
     }
 }
 
+/* Also the end of a maintenance. */
 static void call_off(struct world *w)
 {
     unsigned i = (unsigned)prng_below(&w->prng, w->server_count);
-    if (!is_draining(w, i) || w->servers[i].gone)
+    const struct target *t = leader_target(w, i);
+    if (!t || t->admin == TARGET_ACTIVE || w->servers[i].gone)
         return;
     w->planned->done.cancels++;
     admin(w, i, TARGET_ACTIVE);
+}
+
+/* Announced; then it is switched off for a while, once or more often. */
+static void maintain(struct world *w)
+{
+    unsigned i = (unsigned)prng_below(&w->prng, w->server_count);
+    if (!leader_target(w, i) || w->servers[i].gone || is_draining(w, i))
+        return;
+    admin(w, i, TARGET_MAINTENANCE);
+    if (prng_chance(&w->prng, 700) && !w->servers[i].disk_failed)
+        sim_crash(w, i, false);
 }
 
 /* Empty, says the table: it and its disk can go at this instant. */
@@ -85,8 +98,10 @@ void operator_acts(struct world *w)
         drain(w);
     else if (roll < 50)
         call_off(w);
-    else if (roll < 85)
+    else if (roll < 80)
         destroy_drained(w);
-    else if (roll < 95)
+    else if (roll < 90)
         join(w);
+    else if (roll < 96)
+        maintain(w);
 }
