@@ -60,4 +60,5 @@ check_PROGRAMS += %D%/sim-planner
     %D%/planner_sim_operator.c
 %C%_sim_planner_LDADD = %D%/libchainsim.a chunkserver/chain/libchain.a \
     metaserver/cluster/libcluster.a $(RING_LIBS)
-EXTRA_DIST += tests/sim/chain_plants.sh tests/sim/planner_plants.sh tests/sim/ring_plants.sh
+EXTRA_DIST += tests/sim/chain_plants.sh tests/sim/planner_plants.sh tests/sim/planted.sh \
+    tests/sim/ring_plants.sh

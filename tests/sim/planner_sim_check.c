@@ -130,6 +130,19 @@ static void check_storm(struct world *w, const struct traffic *t)
                  plan->replacement_count, away, total);
 }
 
+/* A server that restarts is worth waiting for, one in maintenance as long as that lasts: but not
+ * with the last of three or more copies, a failed disk, or a target that shall be empty. */
+static bool is_given_up(const struct world *w, uint32_t target, unsigned copies, unsigned good)
+{
+    const struct planned *p = w->planned;
+    const struct target *t = leader_target(w, target - 1);
+    const struct seen *s = &p->seen[target - 1];
+    int64_t since_ms = s->heard && s->heard_ms > p->since_ms ? s->heard_ms : p->since_ms;
+    if (t->state == TARGET_FAILED || t->admin == TARGET_DRAINING || (copies >= 3 && good == 1))
+        return true;
+    return t->admin != TARGET_MAINTENANCE && w->now_ms >= since_ms + DOWN_OUT_MS;
+}
+
 static void check_change(struct world *w, struct traffic *t, const struct rec_slot_change *c)
 {
     const struct plan_options *o = &w->planned->options;
@@ -149,6 +162,9 @@ static void check_change(struct world *w, struct traffic *t, const struct rec_sl
     for (unsigned k = 0; is_move && k < c->copies; k++)
         if (!shard_has_in_sync(s, c->copies, s->slot[k].target))
             sim_fail(w, "shard %u lacks a copy, and one of those left is to move", shard);
+    if (!is_move && !is_given_up(w, c->old_target, c->copies, up))
+        sim_fail(w, "shard %u: the slot of server %u is given away before its time", shard,
+                 c->old_target - 1);
     if (++t->receives[c->new_target - 1] > o->receptions_max)
         sim_fail(w, "server %u is to receive %u shards at a time", c->new_target - 1,
                  t->receives[c->new_target - 1]);
