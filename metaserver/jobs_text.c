@@ -53,7 +53,7 @@ static void explain(const struct shard_table *table, const struct rec_job_check 
             size_text(c->need).text, size_text(c->have).text);
         break;
     case JOB_CHECK_SERVERS:
-        add(why, "new files have %llu copies and %llu servers would stay: add a server", need,
+        add(why, "copies of new files need %llu servers and %llu would stay: add a server", need,
             have);
         break;
     case JOB_CHECK_COPIES:

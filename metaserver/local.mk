@@ -18,6 +18,9 @@ METASTORE_LIBS = metaserver/libmetastore.a $(RAFT_LIBS)
 noinst_LIBRARIES += %D%/libqueries.a
 %C%_libqueries_a_SOURCES = %D%/queries.c %D%/queries.h
 
+noinst_LIBRARIES += %D%/libjobs.a
+%C%_libjobs_a_SOURCES = %D%/jobs_pace.c %D%/jobs_text.c
+
 sbin_PROGRAMS += %D%/cairn-metaserver
 %C%_cairn_metaserver_SOURCES = \
     %D%/apply.c \
@@ -28,8 +31,6 @@ sbin_PROGRAMS += %D%/cairn-metaserver
     %D%/fsck.c \
     %D%/founding.c \
     %D%/jobs.c %D%/jobs.h \
-    %D%/jobs_pace.c \
-    %D%/jobs_text.c \
     %D%/main.c %D%/metaserver.h \
     %D%/member.c \
     %D%/propose.c \
@@ -47,5 +48,5 @@ sbin_PROGRAMS += %D%/cairn-metaserver
     %D%/start.c \
     %D%/status.c \
     %D%/targets.c
-%C%_cairn_metaserver_LDADD = %D%/libmetastore.a %D%/libqueries.a metaserver/cluster/libcluster.a \
+%C%_cairn_metaserver_LDADD = %D%/libmetastore.a %D%/libqueries.a %D%/libjobs.a metaserver/cluster/libcluster.a \
     metaserver/raft/libraft.a metaserver/fs/libfs.a common/ring/libring.a $(NET_LIBS) $(LMDB_LIBS)

@@ -48,9 +48,12 @@ static void fill_target(struct metaserver *m, const struct target *t, struct rec
     ret->slots = counts.slots;
     ret->slots_in_sync = counts.in_sync;
     ret->slots_moving = counts.moving;
-    for (unsigned i = 0; i < m->plan->blocked_count; i++)
-        if (m->plan->blocked[i].target == t->id)
-            ret->slots_blocked += m->plan->blocked[i].slots;
+    /* Those for which servers are missing; other reasons pass, and are in job_list. */
+    for (unsigned i = 0; i < m->plan->blocked_count; i++) {
+        const struct plan_blocked *b = &m->plan->blocked[i];
+        if (b->target == t->id && (b->reason == JOB_NO_TARGET || b->reason == JOB_NO_ROOM))
+            ret->slots_blocked += b->slots;
+    }
     ret->host = slice_str(t->host);
     ret->weight = t->weight;
     ret->admin_left_ms = jobs_maintenance_left_ms(m, t->id);

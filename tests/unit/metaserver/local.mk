@@ -40,6 +40,10 @@ check_PROGRAMS += %D%/test-metaserver-faults %D%/metaserver-with-faults
     %D%/faults.c %D%/faults.h
 %C%_metaserver_with_faults_LDADD = $(metaserver_cairn_metaserver_LDADD)
 
+check_PROGRAMS += %D%/test-metaserver-jobs
+%C%_test_metaserver_jobs_SOURCES = %D%/test_jobs.c tests/unit/metaserver/fs/fixture.c
+%C%_test_metaserver_jobs_LDADD = $(TEST_LIBS) metaserver/libjobs.a $(FS_LIBS)
+
 check_PROGRAMS += %D%/test-metaserver-queries
 %C%_test_metaserver_queries_SOURCES = %D%/test_queries.c
 %C%_test_metaserver_queries_LDADD = $(TEST_LIBS) metaserver/libqueries.a \
