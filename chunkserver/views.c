@@ -36,7 +36,7 @@ static bool may_still_read(const struct shard_table *table, const struct shard *
 #ifdef PLANT_D12
     return false;
 #endif
-    return t && t->state == TARGET_UP && t->incarnation == incarnation;
+    return !t || (t->state == TARGET_UP && t->incarnation == incarnation); /* NULL: removed since */
 }
 
 static bool needs_fence(const struct shard_table *table, const struct shard *now,

@@ -11,6 +11,7 @@ noinst_LIBRARIES += %D%/libring.a
     %D%/shard_change.c \
     %D%/shard_codec.c \
     %D%/shard_move.c %D%/shard_private.h \
+    %D%/shard_remove.c \
     %D%/shard_table.c %D%/shard_table.h \
     %D%/spread.c \
     %D%/weights.c

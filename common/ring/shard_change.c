@@ -201,7 +201,9 @@ static struct target *add_target(struct shard_table *t)
     }
     struct target *target = &t->targets[t->target_count];
     memset(target, 0, sizeof *target);
-    target->id = t->target_count ? t->targets[t->target_count - 1].id + 1 : 1;
+    target->id = t->target_count > 0 ? t->targets[t->target_count - 1].id + 1 : 1;
+    if (target->id < t->target_next)
+        target->id = t->target_next;
     t->target_count++;
     return target;
 }
@@ -292,7 +294,7 @@ bool shard_table_offline(struct shard_table *t, uint64_t version, const uint32_t
 bool shard_table_failed(struct shard_table *t, uint64_t version, uint32_t id)
 {
     struct target *target = target_of(t, id);
-    if (!target || target->state == TARGET_FAILED)
+    if (!target || target->state == TARGET_FAILED || target->state == TARGET_OUT)
         return false;
     target->state = TARGET_FAILED;
     return apply_offline(t, version);

@@ -274,6 +274,20 @@ static int read_targets(const struct shard_table *t, const struct msg_shard_tabl
     return status;
 }
 
+/* An answer names all targets: what it does not name was removed, and no shard holds it. */
+static void drop_removed(struct shard_table *t, const struct msg_shard_table_r *m)
+{
+    for (unsigned i = t->target_count; i-- > 0 && t->target_count > m->targets.count;) {
+        struct slice cursor = m->targets.raw;
+        struct rec_target_info info;
+        bool is_named = false;
+        while (!is_named && rec_target_info_next(&cursor, &info))
+            is_named = info.target == t->targets[i].id;
+        if (!is_named && !shard_table_holds(t, &t->targets[i].id, 1))
+            shard_table_drop(t, t->targets[i].id);
+    }
+}
+
 int shard_table_update(struct shard_table *t, const struct msg_shard_table_r *m)
 {
     if (m->version < t->version)
@@ -301,6 +315,7 @@ int shard_table_update(struct shard_table *t, const struct msg_shard_table_r *m)
     while (status == 0 && rec_shard_slots_next(&cursor, &row))
         status = take_shard(t, &row, m->version);
     CHECK(status == 0);
+    drop_removed(t, m);
     t->version = m->version;
     return 0;
 }

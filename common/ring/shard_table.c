@@ -37,14 +37,15 @@ const struct target *shard_table_target(const struct shard_table *t, uint32_t id
 
 uint32_t target_ring_weight(const struct target *target)
 {
-    return target->admin == TARGET_DRAINING ? 0 : target->weight;
+    return target->admin == TARGET_DRAINING || target->state == TARGET_OUT ? 0 : target->weight;
 }
 
 const struct target *shard_table_target_by_uuid(const struct shard_table *t,
                                                 const struct uuid *uuid)
 {
     for (unsigned i = 0; i < t->target_count; i++)
-        if (memcmp(t->targets[i].uuid.bytes, uuid->bytes, UUID_SIZE) == 0)
+        if (t->targets[i].state != TARGET_OUT &&
+            memcmp(t->targets[i].uuid.bytes, uuid->bytes, UUID_SIZE) == 0)
             return &t->targets[i];
     return NULL;
 }
@@ -203,6 +204,9 @@ static int check_slots(const struct shard_table *t, unsigned copies, uint32_t nu
         if (slot_is_good(&s->slot[i]) && (s->slot[i].instead_of || s->slot[i].held_epoch))
             return err_set(ERR_CORRUPT, why, "shard %u-%x: slot %u is in sync and waits", copies,
                            number, i);
+        if (slot_is_good(&s->slot[i]) && target->state == TARGET_OUT)
+            return err_set(ERR_CORRUPT, why, "shard %u-%x: in sync on target %u, which was removed",
+                           copies, number, target->id);
         if (s->slot[i].held_epoch >= s->epoch || s->slot[i].instead_of == s->slot[i].target)
             return err_set(ERR_CORRUPT, why, "shard %u-%x: slot %u has no such past", copies,
                            number, i);

@@ -85,6 +85,7 @@ struct shard {
 struct shard_table {
     uint64_t version; /* of the last change */
     uint32_t shard_count;
+    uint32_t target_next; /* the first id that was never given out; 0 = the last one's successor */
     unsigned target_count, target_capacity;
     struct target *targets;               /* ascending ids */
     struct shard *shards[COPIES_MAX + 1]; /* by copies: shard_count each, or NULL when not formed */
@@ -97,8 +98,9 @@ void shard_table_release(struct shard_table *t);
 
 /* NULL when there is none. Valid until the next change of the table. */
 const struct target *shard_table_target(const struct shard_table *t, uint32_t id);
-/* What it weighs on the ring: nothing while it is drained. */
+/* What it weighs on the ring: nothing while it is drained, or when it was removed. */
 uint32_t target_ring_weight(const struct target *target);
+/* NULL also when it was removed. */
 const struct target *shard_table_target_by_uuid(const struct shard_table *t,
                                                 const struct uuid *uuid);
 /* NULL when that table is not formed or the number is out of range. */
@@ -180,6 +182,27 @@ bool shard_table_move_cancel(struct shard_table *t, uint64_t version, unsigned c
  * there is nothing to copy from, and the OFFLINE copy may turn out to be the best that is left. */
 bool shard_table_replace(struct shard_table *t, uint64_t version, unsigned copies, uint32_t shard,
                          uint64_t epoch, uint32_t old_target, uint32_t new_target);
+
+/* ---- removal ----
+ *
+ * A target that was removed while shards have slots of it is TARGET_OUT: it never comes back, and
+ * its slots, all OFFLINE, are free for others. When the last one was given away it is dropped. Its
+ * uuid is a new target when it registers again: nothing that it has is ever taken for in sync. */
+
+struct shard_removal {
+    const uint32_t *targets; /* known ones */
+    unsigned count;
+    bool data_loss; /* an operator says that they are gone for ever, with what only they held */
+};
+/* -ERR_REFUSED: one of them holds something, or what it had is not in sync elsewhere yet; with
+ * data_loss only while it is up. -ERR_NO_SPACE: a shard would be on nobody. */
+int shard_table_check_removal(const struct shard_table *t, const struct shard_removal *r);
+/* After that check. Where an in-sync slot stays nothing happens to the data. Else the copy that was
+ * in sync last becomes the authority, although it lacks writes; where there is none, the slots
+ * begin anew on others, which know nothing. */
+void shard_table_remove(struct shard_table *t, uint64_t version, const struct shard_removal *r);
+/* Forgets one that no shard holds. */
+void shard_table_drop(struct shard_table *t, uint32_t target);
 
 /* ---- bytes ---- */
 

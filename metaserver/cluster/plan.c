@@ -80,7 +80,7 @@ static void judge(const struct planning *p, const struct target *t, struct stand
     s->silent_since_ms = heard && seen->heard_ms > since ? seen->heard_ms : since;
     s->receptions = seen ? seen->receptions : 0;
     uint64_t silent_ms = now > s->silent_since_ms ? now - s->silent_since_ms : 0;
-    if (t->state == TARGET_FAILED)
+    if (t->state == TARGET_FAILED || t->state == TARGET_OUT)
         s->standing = STANDING_FAILED;
     else if (t->state != TARGET_UP)
         s->standing = STANDING_DOWN;

@@ -26,8 +26,9 @@ static int see_session(struct walk *w, struct slice key, struct slice value)
     if (key.size != 9 || value.size < UUID_SIZE || session >= w->state.session_next)
         return WRONG(w, "session %llu: unreadable", (unsigned long long)session);
     memcpy(client.bytes, value.data, UUID_SIZE);
-    if (!session_exists(w->view, session) || row_get(w->view, key_of_uuid(&client), &id) != 0 ||
-        id.size != 8 || load_u64(id.data) != session)
+    if (!session_exists(w->view, session) ||
+        row_get(w->view, key_of_uuid('U', &client), &id) != 0 || id.size != 8 ||
+        load_u64(id.data) != session)
         return WRONG(w, "session %llu: not found by its client", (unsigned long long)session);
     return 0;
 }
@@ -127,6 +128,17 @@ static int judge_jobs(struct walk *w, const struct job_list *jobs)
     return status;
 }
 
+static int see_removed(struct walk *w, struct slice key, struct slice value)
+{
+    struct uuid uuid;
+    if (key.size != 1 + UUID_SIZE || value.size != 12)
+        return WRONG(w, "removed target: unreadable");
+    memcpy(uuid.bytes, key.data + 1, UUID_SIZE);
+    if (shard_table_target_by_uuid(&w->table, &uuid))
+        return WRONG(w, "target %u is back and counts as removed", load_u32(value.data));
+    return 0;
+}
+
 int walk_jobs(struct walk *w)
 {
     struct config_values config;
@@ -141,5 +153,7 @@ int walk_jobs(struct walk *w)
     if (status)
         return status;
     status = config_load(&config, w->view);
-    return status == -ERR_CORRUPT ? WRONG(w, "policy: a row is unreadable") : status;
+    if (status == -ERR_CORRUPT)
+        status = WRONG(w, "policy: a row is unreadable");
+    return status ? status : walk_rows(w, key_of_table('X'), UINT64_MAX, see_removed);
 }

@@ -17,6 +17,7 @@ noinst_LIBRARIES += %D%/libfs.a
     %D%/op_job.c \
     %D%/op_link.c \
     %D%/op_load.c \
+    %D%/op_remove.c \
     %D%/op_rename.c \
     %D%/op_setattr.c \
     %D%/op_target.c \

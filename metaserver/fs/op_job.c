@@ -23,7 +23,7 @@ static int read_targets(const struct op *o, const struct msg_job_start *m, struc
     if (m->targets.count == 0 || m->targets.count > JOB_TARGETS_MAX)
         return -ERR_INVALID;
     while (rec_target_ref_next(&cursor, &ref)) {
-        if (!shard_table_target(&o->fs->table, ref.target))
+        if (!target_known(o->fs, ref.target))
             return -ERR_NO_ENTRY;
         ret->targets[count++] = ref.target;
     }
@@ -106,7 +106,7 @@ static void cancel(struct op *o, struct job *j)
     struct job cancelled = *j; /* job_finish may drop an older one and move the list */
     job_finish(o->fs, j, JOB_CANCELLED, o->now_ns);
     for (unsigned i = 0; i < cancelled.target_count; i++) {
-        const struct target *t = shard_table_target(&o->fs->table, cancelled.targets[i]);
+        const struct target *t = target_known(o->fs, cancelled.targets[i]);
         if (t && t->admin == TARGET_DRAINING && !fs_job_draining(o->fs, t->id))
             active[count++] = t->id;
     }

@@ -73,10 +73,10 @@ static void put_shard(struct fs *fs, unsigned copies, uint32_t number, const str
     row_put(fs, key_of_shard(copies, number), slice_of(row, size));
 }
 
-/* Writes what this command changed in the mirror, and what it counts for. */
-static void table_save(struct op *o)
+void table_save(struct op *o)
 {
     const struct shard_table *t = &o->fs->table;
+    removed_drop(o->fs);
     for (unsigned i = 0; i < t->target_count; i++)
         put_target(o->fs, &t->targets[i]);
     for (unsigned copies = 1; copies <= COPIES_MAX; copies++)
@@ -86,6 +86,7 @@ static void table_save(struct op *o)
                 jobs_count_left(o->fs, &t->shards[copies][n]);
             }
     o->fs->state.table_version = t->version;
+    o->fs->state.target_next = t->target_next;
     o->fs->mirrors_touched = true;
     o->result->table_changed = true;
 }
@@ -136,6 +137,7 @@ int table_load(struct shard_table *table, const struct fs_state *s, struct fs_vi
     if (status == 0)
         status = load_shards(table, v);
     table->version = s->table_version;
+    table->target_next = s->target_next;
     return status;
 }
 
@@ -158,8 +160,9 @@ int op_target_register(struct op *o, const struct msg_target_register *m)
     if (memchr(m->name.data, 0, m->name.size) || memchr(m->address.data, 0, m->address.size) ||
         memchr(m->host.data, 0, m->host.size))
         return -ERR_INVALID; /* the row could not be read back */
-    if (o->check_only)
-        return 0;
+    int status = removed_check(o->view, &m->uuid, m->incarnation);
+    if (status || o->check_only)
+        return status;
     struct target_registration r = {.uuid = m->uuid,
                                     .incarnation = m->incarnation,
                                     .name = m->name,
@@ -168,9 +171,10 @@ int op_target_register(struct op *o, const struct msg_target_register *m)
                                     .weight = RING_WEIGHT_MEAN};
     uint64_t before = o->fs->table.version;
     uint32_t target;
-    int status = shard_table_register(&o->fs->table, o->index, &r, &target);
+    status = shard_table_register(&o->fs->table, o->index, &r, &target);
     if (status)
         return status;
+    removed_forget(o->fs, &m->uuid);
     if (o->fs->table.version != before)
         table_save(o);
     struct msg_target_register_r reply = {
@@ -264,7 +268,7 @@ int op_target_admin(struct op *o, const struct msg_target_admin *m)
     if (m->admin > TARGET_MAINTENANCE)
         return -ERR_INVALID;
     while (rec_target_ref_next(&cursor, &ref)) {
-        if (!shard_table_target(table, ref.target))
+        if (!target_known(o->fs, ref.target))
             return -ERR_NO_ENTRY;
         if (m->admin != TARGET_DRAINING && fs_job_draining(o->fs, ref.target))
             return -ERR_REFUSED;

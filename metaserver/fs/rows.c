@@ -45,9 +45,9 @@ struct row_key key_of_chunk(uint64_t inode, uint32_t index)
     return k;
 }
 
-struct row_key key_of_uuid(const struct uuid *uuid)
+struct row_key key_of_uuid(char table, const struct uuid *uuid)
 {
-    struct row_key k = key_of_table('U');
+    struct row_key k = key_of_table(table);
     memcpy(k.bytes + k.size, uuid->bytes, UUID_SIZE);
     k.size += UUID_SIZE;
     return k;
@@ -153,7 +153,7 @@ static bool get_state(struct wire_in *in, struct fs_state *s)
            get_u64(in, &s->directory_count) && get_u64(in, &s->file_bytes) &&
            get_u64(in, &s->garbage_count) && get_u64(in, &s->orphan_count) &&
            get_u32(in, &s->session_count) && get_u64(in, &s->hash) && get_hashes(in, s) &&
-           in->at == in->end;
+           (in->at == in->end || (get_u32(in, &s->target_next) && in->at == in->end));
 }
 
 int state_unpack(struct slice value, struct fs_state *ret)
@@ -207,6 +207,8 @@ void state_write(struct fs *fs)
         put_u64(&out, s->hashes[i].hash);
     }
     put_u64(&out, s->hash_count);
+    if (s->target_next)
+        put_u32(&out, s->target_next);
     /* Not through row_put: the hash must not depend on where a replica's batches end. */
     struct row_key key = key_of_table('M');
     failed(&fs->writer, fs->kv->ops->put(fs->kv, slice_of(key.bytes, key.size), bytes_slice(&out)));

@@ -95,7 +95,7 @@ int op_session_open(struct op *o, const struct msg_session_open *m)
         return -ERR_UNAVAILABLE;
     if (m->name.size > SESSION_NAME_MAX || m->mount.size > LINK_TARGET_MAX)
         return -ERR_NAME_TOO_LONG;
-    int status = row_get(o->view, key_of_uuid(&m->client), &value);
+    int status = row_get(o->view, key_of_uuid('U', &m->client), &value);
     if (status == 0 && value.size != 8)
         return -ERR_CORRUPT;
     if (status == 0)
@@ -112,7 +112,7 @@ int op_session_open(struct op *o, const struct msg_session_open *m)
     put_str(&row, m->mount);
     store_u64(id, session);
     row_put(o->fs, key_of_u64('S', session), bytes_slice(&row));
-    row_put(o->fs, key_of_uuid(&m->client), slice_of(id, sizeof id));
+    row_put(o->fs, key_of_uuid('U', &m->client), slice_of(id, sizeof id));
     put_lowest(o->fs, session, 0);
     bytes_release(&row);
     s->session_count++;
@@ -154,7 +154,7 @@ static int end_session(struct op *o, uint64_t session)
             hold_drop(o, session, key_u64(key, 9));
         forget_below(fs, session, UINT64_MAX);
         row_remove(fs, key_of_u64('W', session));
-        row_remove(fs, key_of_uuid(&client));
+        row_remove(fs, key_of_uuid('U', &client));
         row_remove(fs, key_of_u64('S', session));
         fs->state.session_count--;
         o->result->session_ended = session;

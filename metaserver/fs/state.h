@@ -17,6 +17,7 @@
  *   T target               a target of the shard table
  *   U uuid                 u64 session
  *   W session              u64 lowest unanswered sequence
+ *   X uuid                 a target that was removed: u32 its number, u64 the incarnation it had
  *   i inode                struct inode; the last table, so that new inodes are appended to the
  * tree and its pages are full (94 bytes per file less) */
 #ifndef CAIRN_FS_STATE_H
@@ -46,7 +47,8 @@ struct fs_state {
     uint64_t hash;
     struct fs_hash hashes[FS_HASHES_KEPT]; /* newest at hash_count - 1, modulo FS_HASHES_KEPT */
     uint64_t hash_count;
-    bool is_loading; /* not in M: what the row B says */
+    uint32_t target_next; /* struct shard_table's; in M when it is not 0 */
+    bool is_loading;      /* not in M: what the row B says */
 };
 
 /* The rows J. */
@@ -111,7 +113,7 @@ struct row_key key_of_table(char table);
 struct row_key key_of_u64(char table, uint64_t a);
 struct row_key key_of_pair(char table, uint64_t a, uint64_t b);
 struct row_key key_of_chunk(uint64_t inode, uint32_t index);
-struct row_key key_of_uuid(const struct uuid *uuid);
+struct row_key key_of_uuid(char table, const struct uuid *uuid);
 struct row_key key_of_shard(unsigned copies, uint32_t shard);
 uint64_t key_u64(struct slice key, size_t at); /* 0 when the key is too short */
 
@@ -225,6 +227,16 @@ void hold_put(struct fs *fs, uint64_t session, uint64_t inode);
 /* Replaces `table` by what the rows say; it may be all zero. */
 int table_load(struct shard_table *table, const struct fs_state *s, struct fs_view *v);
 int target_unpack(struct slice value, struct target *ret);
+/* NULL also when it was removed. */
+const struct target *target_known(const struct fs *fs, uint32_t id);
+/* Writes what this command changed in the mirror, and what it counts for. */
+void table_save(struct op *o);
+/* A removed process may not come back; a later one of the same target is a new target.
+ * -ERR_REFUSED. */
+int removed_check(struct fs_view *v, const struct uuid *uuid, uint64_t incarnation);
+void removed_forget(struct fs *fs, const struct uuid *uuid);
+/* Drops those that no shard holds any more. */
+void removed_drop(struct fs *fs);
 /* What a job wants of these targets, which are known. */
 void admin_set(struct op *o, const uint32_t *targets, unsigned count, enum target_admin admin);
 

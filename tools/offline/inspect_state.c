@@ -27,7 +27,7 @@ static const struct {
     {'i', "inodes"},  {'D', "names"},   {'K', "chunks"},  {'L', "links"},    {'S', "sessions"},
     {'U', "clients"}, {'W', "windows"}, {'A', "answers"}, {'H', "holds"},    {'O', "orphans"},
     {'G', "deleted"}, {'T', "targets"}, {'R', "shards"},  {'M', "counters"}, {'B', "loads"},
-    {'J', "jobs"},    {'C', "policy"},
+    {'J', "jobs"},    {'C', "policy"},  {'X', "removed"},
 };
 enum { TABLE_COUNT = sizeof tables / sizeof tables[0] };
 

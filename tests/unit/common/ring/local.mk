@@ -7,6 +7,7 @@ check_PROGRAMS += %D%/test-common-ring
     %D%/test_move.c \
     %D%/test_oracle.c \
     %D%/test_placement.c \
+    %D%/test_remove.c \
     %D%/test_ring.c \
     %D%/test_rules.c
 %C%_test_common_ring_LDADD = $(TEST_LIBS) $(RING_LIBS)

@@ -3,7 +3,7 @@
 
 int main(int argc, char **argv)
 {
-    CU_SuiteInfo suites[] = {suite_ring, suite_placement, suite_rules,       suite_codec,
-                             suite_move, suite_oracle,    CU_SUITE_INFO_NULL};
+    CU_SuiteInfo suites[] = {suite_ring, suite_placement, suite_rules,  suite_codec,
+                             suite_move, suite_remove,    suite_oracle, CU_SUITE_INFO_NULL};
     return tap_run(suites, argc, argv);
 }

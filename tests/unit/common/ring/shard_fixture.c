@@ -114,6 +114,27 @@ bool fixture_move_cancel(struct fixture *f, unsigned copies, uint32_t shard)
                                    fixture_epoch(f, copies, shard));
 }
 
+void fixture_drop_removed(struct fixture *f)
+{
+    for (unsigned i = f->table.target_count; i-- > 0;) {
+        uint32_t id = f->table.targets[i].id;
+        if (f->table.targets[i].state == TARGET_OUT && !shard_table_holds(&f->table, &id, 1))
+            shard_table_drop(&f->table, id);
+    }
+}
+
+int fixture_remove(struct fixture *f, uint32_t a, uint32_t b, bool data_loss)
+{
+    uint32_t ids[2] = {a, b};
+    struct shard_removal r = {.targets = ids, .count = b ? 2 : 1, .data_loss = data_loss};
+    int status = shard_table_check_removal(&f->table, &r);
+    if (status == 0) {
+        shard_table_remove(&f->table, ++f->version, &r);
+        fixture_drop_removed(f);
+    }
+    return status;
+}
+
 uint64_t fixture_epoch(const struct fixture *f, unsigned copies, uint32_t shard)
 {
     return shard_table_shard(&f->table, copies, shard)->epoch;

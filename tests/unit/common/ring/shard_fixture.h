@@ -5,7 +5,8 @@
 #include "common/ring/shard_table.h"
 #include "tests/lib/tap.h"
 
-extern CU_SuiteInfo suite_ring, suite_placement, suite_rules, suite_codec, suite_move, suite_oracle;
+extern CU_SuiteInfo suite_ring, suite_placement, suite_rules, suite_codec, suite_move, suite_remove,
+    suite_oracle;
 
 struct fixture {
     struct shard_table table;
@@ -34,6 +35,10 @@ bool fixture_left(struct fixture *f, unsigned copies, uint32_t shard, uint32_t t
 bool fixture_move(struct fixture *f, unsigned copies, uint32_t shard, uint32_t outgoing,
                   uint32_t incoming);
 bool fixture_move_cancel(struct fixture *f, unsigned copies, uint32_t shard);
+
+/* Up to two, 0 = none; drops them when nobody holds them. 0 or why not. */
+int fixture_remove(struct fixture *f, uint32_t a, uint32_t b, bool data_loss);
+void fixture_drop_removed(struct fixture *f);
 
 /* "1I 2O 3S" in slot order: target id and the state's letter. Then " +4S for 1" for a move, " -1"
  * for one that has left. */

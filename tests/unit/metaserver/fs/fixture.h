@@ -45,7 +45,7 @@ void remove_folder(const char *folder);
      machine_query(m, MSG_##name))
 #define S(text) slice_str(text)
 
-extern CU_TestInfo check_tests[], job_tests[], load_tests[], operation_tests[], space_tests[],
-    state_tests[];
+extern CU_TestInfo check_tests[], job_tests[], drain_tests[], load_tests[], operation_tests[],
+    space_tests[], state_tests[];
 
 #endif

@@ -1,28 +1,6 @@
 /* Jobs and policy: what begins, changes and ends them, each slot counted once, restarts. */
 #include "metaserver/fs/state.h"
-#include "tests/unit/metaserver/fs/fixture.h"
-
-enum { TARGETS = 6 };
-
-static struct machine m;
-
-static int enlist(uint32_t number, uint64_t incarnation)
-{
-    char name[16];
-    CHECK(snprintf(name, sizeof name, "c%u", number) > 0);
-    return APPLY(&m, target_register, .uuid = {{(uint8_t)number}}, .incarnation = incarnation,
-                 .name = slice_str(name), .address = S("a:1"), .host = slice_str(name));
-}
-
-/* Six servers with a table of `copies` copies of 8 shards; 0: no table. */
-static void form(unsigned copies)
-{
-    machine_init_cluster(&m);
-    for (uint32_t i = 1; i <= TARGETS; i++)
-        CU_ASSERT_EQUAL(enlist(i, 1), 0);
-    if (copies)
-        CU_ASSERT_EQUAL(APPLY(&m, shards_form, .copies = (uint8_t)copies), 0);
-}
+#include "tests/unit/metaserver/fs/cluster.h"
 
 static void start(unsigned copies)
 {
@@ -34,20 +12,6 @@ static void stop(void)
 {
     machine_check(&m);
     machine_stop(&m);
-}
-
-static int drain(uint32_t a, uint32_t b)
-{
-    struct rec_target_ref refs[] = {{a}, {b}};
-    return APPLY(&m, job_start, .kind = JOB_DRAIN, .targets = {.count = b ? 2 : 1, .items = refs},
-                 .by = S("alice"));
-}
-
-static struct msg_job_start_r started(void)
-{
-    struct msg_job_start_r r = {0};
-    CU_ASSERT_EQUAL(decode_job_start_r(m.result.body, WIRE_VERSION, &r), 0);
-    return r;
 }
 
 static enum target_admin admin_of(uint32_t target)
@@ -78,63 +42,6 @@ static void a_drain_begins_once(void)
 }
 
 /* ---- what is counted ---- */
-
-enum { COPIES = 2 };
-
-static const struct shard *shard_of(uint32_t shard)
-{
-    return shard_table_shard(fs_shard_table(m.fs), COPIES, shard);
-}
-
-static struct chain_view chain_of(uint32_t shard)
-{
-    return shard_table_chain(fs_shard_table(m.fs), COPIES, shard);
-}
-
-static int change(uint32_t shard, uint32_t from, uint32_t to)
-{
-    struct rec_slot_change c = {COPIES, shard, shard_of(shard)->epoch, from, to};
-    return APPLY(&m, shard_change, {.count = 1, .items = &c});
-}
-
-static int report_at(uint32_t shard, uint64_t epoch, uint32_t target, enum shard_report_kind kind,
-                     uint32_t reporter, uint64_t chunks)
-{
-    return APPLY(&m, shard_report, .copies = COPIES, .shard = shard, .epoch = epoch,
-                 .target = target, .kind = (uint8_t)kind, .reporter = reporter, .chunks = chunks,
-                 .bytes = chunks << 20);
-}
-
-/* By the source, for the present epoch. */
-static void synced(uint32_t shard, uint32_t target, uint64_t chunks)
-{
-    struct chain_view c = chain_of(shard);
-    CU_ASSERT_EQUAL(
-        report_at(shard, c.epoch, target, REPORT_SYNCED, c.member[c.insync_count - 1], chunks), 0);
-}
-
-static void left(uint32_t shard, uint32_t target)
-{
-    CU_ASSERT_EQUAL(report_at(shard, shard_of(shard)->epoch, target, REPORT_LEFT, target, 0), 0);
-}
-
-static int offline(uint32_t target)
-{
-    const struct target *t = shard_table_target(fs_shard_table(m.fs), target);
-    struct rec_target_life life = {target, t->incarnation};
-    return APPLY(&m, target_offline, {.count = 1, .items = &life});
-}
-
-/* Targets that have no slot of it. */
-static uint32_t stranger(uint32_t shard, unsigned number)
-{
-    enum slot_state unused;
-    for (uint32_t id = 1; id <= TARGETS; id++)
-        if (!shard_has_member(shard_of(shard), COPIES, id, &unused) && number-- == 0)
-            return id;
-    CU_FAIL_FATAL("everyone has it");
-    return 0;
-}
 
 static void expect_done(uint32_t slots, uint64_t chunks)
 {
@@ -435,6 +342,97 @@ static void a_restart_keeps_everything(void)
     remove_folder(folder);
 }
 
+/* ---- removal ---- */
+
+static int expel(uint32_t target, bool data_loss)
+{
+    struct rec_target_ref ref = {target};
+    return APPLY(&m, target_remove, {.count = 1, .items = &ref}, .data_loss = data_loss);
+}
+
+static bool is_there(uint32_t target)
+{
+    return shard_table_target(fs_shard_table(m.fs), target) != NULL;
+}
+
+/* An empty one goes. Its process may not come back, also when it sends again what it sent before;
+ * its disk may, as another target with a new number (D4, D16). */
+static void an_empty_target_is_removed(void)
+{
+    start(0);
+    CU_ASSERT_EQUAL(drain(TARGETS, 0), 0);
+    CU_ASSERT_EQUAL(expel(TARGETS, false), -ERR_REFUSED); /* its job has not ended */
+    CU_ASSERT_EQUAL(APPLY(&m, job_end, 1), 0);
+    CU_ASSERT_EQUAL(expel(TARGETS, false), 0);
+    CU_ASSERT_FALSE(is_there(TARGETS));
+    CU_ASSERT_EQUAL(expel(TARGETS, false), 0); /* again */
+    CU_ASSERT_EQUAL(expel(TARGETS + 1, false), -ERR_NO_ENTRY);
+    CU_ASSERT_EQUAL(enlist(TARGETS, 1), -ERR_REFUSED);
+    machine_check(&m);
+    CU_ASSERT_EQUAL(enlist(TARGETS, 2), 0);
+    CU_ASSERT_FALSE(is_there(TARGETS));
+    CU_ASSERT_TRUE(is_there(TARGETS + 1));
+    CU_ASSERT_EQUAL(admin_of(TARGETS + 1), TARGET_ACTIVE);
+    CU_ASSERT_EQUAL(enlist(TARGETS, 2), 0); /* it is that one now */
+    CU_ASSERT_FALSE(is_there(TARGETS + 2));
+    stop();
+}
+
+/* R11: its number stays taken after a restart. */
+static void a_removed_number_stays_taken(void)
+{
+    char folder[64];
+    struct kv *kv;
+    machine_start(&m, lmdb_in_new_folder(folder));
+    form(0);
+    CU_ASSERT_EQUAL(expel(TARGETS, false), 0);
+    machine_stop(&m);
+    CU_ASSERT_EQUAL_FATAL(kv_lmdb_open(folder, 64 << 20, &kv), 0);
+    machine_start(&m, kv);
+    CU_ASSERT_EQUAL(enlist(TARGETS, 1), -ERR_REFUSED);
+    CU_ASSERT_EQUAL(enlist(TARGETS + 1, 1), 0);
+    CU_ASSERT_FALSE(is_there(TARGETS));
+    CU_ASSERT_TRUE(is_there(TARGETS + 1));
+    machine_check(&m);
+    machine_stop(&m);
+    remove_folder(folder);
+}
+
+/* With what it holds only by an operator's word, and only while it is away. A job that drains it
+ * goes on until its slots are in sync elsewhere (D18). */
+static void a_lost_target_is_given_up(void)
+{
+    uint32_t gone = start_draining();
+    struct rec_target_ref ref = {gone};
+    CU_ASSERT_EQUAL(expel(gone, true), -ERR_REFUSED); /* it is up */
+    offline(gone);
+    CU_ASSERT_EQUAL(expel(gone, false), -ERR_REFUSED);
+    CU_ASSERT_TRUE(is_there(gone));
+    CU_ASSERT_EQUAL(expel(gone, true), 0);
+    CU_ASSERT_EQUAL(shard_table_target(fs_shard_table(m.fs), gone)->state, TARGET_OUT);
+    CU_ASSERT_EQUAL(expel(gone, true), 0); /* again */
+    CU_ASSERT_EQUAL(enlist(gone, 1), -ERR_REFUSED);
+    CU_ASSERT_EQUAL(APPLY(&m, target_admin, {.count = 1, .items = &ref}, TARGET_ACTIVE),
+                    -ERR_NO_ENTRY);
+    CU_ASSERT_EQUAL(APPLY(&m, target_failed, gone), 0);
+    machine_check(&m);
+    CU_ASSERT_EQUAL(enlist(gone, 2), 0); /* a new one, with nothing in sync */
+    for (uint32_t shard = 0; shard < 8; shard++) {
+        enum slot_state state;
+        if (!shard_has_member(shard_of(shard), COPIES, gone, &state))
+            continue;
+        CU_ASSERT_EQUAL(APPLY(&m, job_end, 1), -ERR_REFUSED);
+        change(shard, gone, stranger(shard, 0));
+        CU_ASSERT_EQUAL(APPLY(&m, job_end, 1), -ERR_REFUSED);
+        synced(shard, chain_of(shard).member[1], 1);
+    }
+    CU_ASSERT_FALSE(is_there(gone)); /* with its last slot */
+    CU_ASSERT_EQUAL(APPLY(&m, job_end, 1), 0);
+    CU_ASSERT_EQUAL(fs_job(m.fs, 1)->chunks_done, fs_job(m.fs, 1)->slots_done);
+    CU_ASSERT_TRUE(fs_job(m.fs, 1)->slots_done > 0);
+    stop();
+}
+
 static void policy_is_kept_and_bounded(void)
 {
     start(0);
@@ -450,6 +448,9 @@ static void policy_is_kept_and_bounded(void)
 }
 
 #define TESTS(T)                               \
+    T(an_empty_target_is_removed)              \
+    T(a_removed_number_stays_taken)            \
+    T(a_lost_target_is_given_up)               \
     T(a_drain_begins_once)                     \
     T(a_slot_counts_once_when_it_leaves)       \
     T(a_move_that_failed_counts_for_nothing)   \

@@ -422,7 +422,7 @@ static void garbage_never_crashes(void)
     for (unsigned i = 0; i < 20000; i++) {
         uint8_t noise[200];
         uint16_t code = (uint16_t)(prng_chance(&p, 500) ? 0x0101 + prng_below(&p, 0x60)
-                                                        : 0x0401 + prng_below(&p, 9));
+                                                        : 0x0401 + prng_below(&p, 10));
         size_t size = prng_below(&p, sizeof noise);
         for (size_t k = 0; k < size; k++)
             noise[k] = prng_chance(&p, 600) ? 0 : (uint8_t)prng_next(&p);
@@ -465,6 +465,7 @@ int main(int argc, char **argv)
                              {"fs/state", NULL, NULL, NULL, NULL, state_tests},
                              {"fs/check", NULL, NULL, NULL, NULL, check_tests},
                              {"fs/job", NULL, NULL, NULL, NULL, job_tests},
+                             {"fs/drains", NULL, NULL, NULL, NULL, drain_tests},
                              {"fs/load", NULL, NULL, NULL, NULL, load_tests},
                              CU_SUITE_INFO_NULL};
     return tap_run(suites, argc, argv);
