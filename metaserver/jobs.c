@@ -195,7 +195,8 @@ static int read_targets(const struct metaserver *m, const struct wire_list *list
     while (rec_target_ref_next(&cursor, &ref)) {
         unsigned at = ret->count;
         bool is_known = false;
-        if (!shard_table_target(fs_shard_table(m->fs), ref.target))
+        const struct target *t = shard_table_target(fs_shard_table(m->fs), ref.target);
+        if (!t || t->state == TARGET_OUT)
             return err_set(ERR_NO_ENTRY, why, "there is no target %u", ref.target);
         for (unsigned i = 0; i < ret->count; i++)
             is_known = is_known || ret->targets[i] == ref.target;
@@ -318,10 +319,11 @@ void jobs_on_remove(struct metaserver *m, struct rpc_request *take_request)
     int status = decode_target_remove(take_request->body, take_request->version, &ask);
     struct slice cursor = status == 0 ? ask.targets.raw : slice_of("", 0);
     while (status == 0 && rec_target_ref_next(&cursor, &ref)) {
-        if (!shard_table_target(fs_shard_table(m->fs), ref.target))
-            status = err_set(ERR_NO_ENTRY, &why, "there is no target %u", ref.target);
-        else if (!ask.data_loss)
-            status = jobs_may_remove(fs_shard_table(m->fs), ref.target, &why);
+        const struct job *j = fs_job_draining(m->fs, ref.target);
+        status = jobs_may_remove(fs_shard_table(m->fs), ref.target, ask.data_loss != 0, &why);
+        if (status == 0 && j && !ask.data_loss)
+            status = err_set(ERR_REFUSED, &why,
+                             "job %u drains it and ends by itself: wait for that", j->number);
     }
     if (status != 0)
         rpc_reply_error(take_request, status, why.text, NULL);

@@ -62,8 +62,10 @@ uint64_t pace_allowed(const struct pace *p, const struct fs *fs, uint32_t target
 /* Why a drain with this plan is refused: each check that is bad, in words, and what to do. */
 void jobs_explain(const struct shard_table *table, const struct drain_plan *plan,
                   struct err_text *ret_why);
-/* Why a target cannot be removed; 0 when nothing speaks against it, else -ERR_REFUSED. */
-int jobs_may_remove(const struct shard_table *table, uint32_t target, struct err_text *ret_why);
+/* Why a target cannot be removed: -ERR_REFUSED; 0 when the leader sees nothing against it, or it is
+ * not there any more. */
+int jobs_may_remove(const struct shard_table *table, uint32_t target, bool data_loss,
+                    struct err_text *ret_why);
 
 /* ---- jobs.c ---- */
 

@@ -112,10 +112,14 @@ static bool is_only_copy(const struct shard *s, unsigned copies, uint32_t target
     return here;
 }
 
-int jobs_may_remove(const struct shard_table *table, uint32_t target, struct err_text *ret_why)
+int jobs_may_remove(const struct shard_table *table, uint32_t target, bool data_loss,
+                    struct err_text *ret_why)
 {
+    const struct target *t = shard_table_target(table, target);
     uint32_t slots = 0, only = 0;
     enum slot_state state;
+    if (!t || t->state == TARGET_OUT)
+        return 0;
     for (unsigned copies = 1; copies <= COPIES_MAX; copies++)
         for (uint32_t n = 0; table->shards[copies] && n < table->shard_count; n++) {
             const struct shard *s = &table->shards[copies][n];
@@ -124,12 +128,18 @@ int jobs_may_remove(const struct shard_table *table, uint32_t target, struct err
             slots++;
             only += is_only_copy(s, copies, target);
         }
-    if (slots == 0)
-        return 0;
     ret_why->text[0] = 0;
-    add(ret_why, "%s still holds copies of %u shards", name_of(table, target), slots);
-    if (only > 0)
+    if (slots == 0 && shard_table_owes(table, &target, 1) && !data_loss)
+        add(ret_why, "what %s held is still being made anew elsewhere: wait", t->name);
+    else if (slots > 0 && t->state == TARGET_UP && data_loss)
+        add(ret_why, "%s is up, so nothing is lost: drain it, or stop it first", t->name);
+    else if (slots > 0 && !data_loss)
+        add(ret_why, "%s still holds copies of %u shards", t->name, slots);
+    else
+        return 0;
+    if (slots > 0 && !data_loss && only > 0)
         add(ret_why, ", of %u of them the only good one", only);
-    add(ret_why, ": drain it first; if it is gone for ever, say that its data is lost");
+    if (slots > 0 && !data_loss)
+        add(ret_why, ": drain it first; if it is gone for ever, say that its data is lost");
     return -ERR_REFUSED;
 }

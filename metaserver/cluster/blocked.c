@@ -37,7 +37,7 @@ static bool is_there(const struct planning *p, uint32_t target)
  * the copies that shall be there without it come first. */
 static uint32_t missing_copy(const struct shard *s, unsigned copies, unsigned drained)
 {
-#ifdef PLANT_D18
+#ifdef PLANT_D18_COPY
     return 0;
 #endif
     for (unsigned i = 0; i < copies; i++)

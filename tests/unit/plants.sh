@@ -54,8 +54,8 @@ second D8          chunkserver/store/test-chunkserver-store  missing_chunk_is_an
 second D9          common/client/test-common-client-data     grown_file_shows_no_old_bytes
 second D12         metaserver/fs/test-metaserver-fs          truncate_drops_chunks
 second D14         common/ring/test-common-ring              synced_counts_once_and_from_the_source
-second D18         metaserver/cluster/test-metaserver-cluster missing_copy_comes_first
 first  D18         metaserver/fs/test-metaserver-fs          a_replacement_counts_when_it_is_in_sync
+second D18_COPY    metaserver/cluster/test-metaserver-cluster missing_copy_comes_first
 first  D19_OUT     common/ring/test-common-ring              the_latest_copy_is_promoted
 second D19         common/ring/test-common-ring              oracle
 second D26         metaserver/cluster/test-metaserver-cluster storm_brake

@@ -144,7 +144,7 @@ static int set_job(uint32_t job, enum job_action action, uint64_t rate)
 }
 
 struct listed {
-    struct rec_job_info newest;
+    struct rec_job_info newest; /* its texts are those of the last answer */
     unsigned count;
     uint32_t blocked_slots, waits_for; /* of the newest */
     uint8_t reason;
@@ -457,6 +457,23 @@ static void limits(void)
         pause_ms(50);
     }
     CU_ASSERT_EQUAL(list_jobs().newest.slots_moving, slots);
+}
+
+/* R9: with its drain over a target may go, and asking again is no error; not before. */
+static void removed(void)
+{
+    struct rec_target_ref one = {.target = load_u32(list_jobs().newest.targets.data)};
+    uint64_t begun = loop_now_ms();
+    CU_ASSERT_EQUAL(ask_about(MSG_target_remove, &one, 1, true)->status, -ERR_REFUSED); /* up */
+    while (list_jobs().newest.state != JOB_DONE && loop_now_ms() - begun < WAIT_MS) {
+        beat_all();
+        (void)work(SHARDS);
+        pause_ms(50);
+    }
+    CU_ASSERT_EQUAL(ask_about(MSG_target_remove, &one, 1, false)->status, 0);
+    CU_ASSERT_EQUAL(ask_about(MSG_target_remove, &one, 1, false)->status, 0);
+    CU_ASSERT_EQUAL(ask_about(MSG_job_plan, &one, 1, false)->status, -ERR_NO_ENTRY);
+    CU_ASSERT_EQUAL(list_jobs().newest.state, JOB_DONE);
     shard_table_release(&table);
     table = (struct shard_table){0};
 }
@@ -468,4 +485,5 @@ CU_TestInfo daemon_job_tests[] = {{"plan", plan},
                                   {"maintenance_ends", maintenance_ends},
                                   {"background_rate", background_rate},
                                   {"limits", limits},
+                                  {"removed", removed},
                                   CU_TEST_INFO_NULL};

@@ -243,7 +243,7 @@ static void removal(void)
     start();
     for (uint32_t n = 0; n < SHARDS; n++)
         count += shard_has_member(shard_of(n), COPIES, 1, &state);
-    CU_ASSERT_EQUAL(jobs_may_remove(fs_shard_table(m.fs), 1, &why), -ERR_REFUSED);
+    CU_ASSERT_EQUAL(jobs_may_remove(fs_shard_table(m.fs), 1, false, &why), -ERR_REFUSED);
     (void)snprintf(expected, sizeof expected,
                    "c1 still holds copies of %u shards: drain it first; if it is gone for ever, "
                    "say that its data is lost",
@@ -252,14 +252,18 @@ static void removal(void)
     uint32_t shard = held(1, 0);
     uint32_t gone = shard_of(shard)->slot[shard_of(shard)->slot[0].target == 1].target;
     offline(gone);
-    CU_ASSERT_EQUAL(jobs_may_remove(fs_shard_table(m.fs), 1, &why), -ERR_REFUSED);
+    CU_ASSERT_EQUAL(jobs_may_remove(fs_shard_table(m.fs), 1, false, &why), -ERR_REFUSED);
     CU_ASSERT_PTR_NOT_NULL(strstr(why.text, "of them the only good one"));
     CU_ASSERT_EQUAL(APPLY(&m, target_register, .uuid = {{77}}, .incarnation = 1, .name = S("new"),
                           .address = S("new"), .host = S("new")),
                     0);
-    CU_ASSERT_EQUAL(jobs_may_remove(fs_shard_table(m.fs), 7, &why), 0);
+    CU_ASSERT_EQUAL(jobs_may_remove(fs_shard_table(m.fs), 7, false, &why), 0);
+    CU_ASSERT_EQUAL(jobs_may_remove(fs_shard_table(m.fs), 1, true, &why), -ERR_REFUSED);
+    CU_ASSERT_STRING_EQUAL(why.text, "c1 is up, so nothing is lost: drain it, or stop it first");
+    CU_ASSERT_EQUAL(jobs_may_remove(fs_shard_table(m.fs), gone, true, &why), 0);
+    CU_ASSERT_EQUAL(jobs_may_remove(fs_shard_table(m.fs), 4711, false, &why), 0);
     move(shard = held(1, 0), 1, 7); /* on its way to it */
-    CU_ASSERT_EQUAL(jobs_may_remove(fs_shard_table(m.fs), 7, &why), -ERR_REFUSED);
+    CU_ASSERT_EQUAL(jobs_may_remove(fs_shard_table(m.fs), 7, false, &why), -ERR_REFUSED);
     stop();
 }
 
