@@ -83,6 +83,14 @@ static bool apply_slots(struct world *w, const struct command *c)
     return changed > 0;
 }
 
+/* Who left, or was dropped, may be the last to know. */
+static void learn_late(struct world *w, unsigned server)
+{
+    if (w->faults && prng_chance(&w->prng, 300))
+        w->servers[server].table_late_until_ms =
+            w->now_ms + (int64_t)prng_below(&w->prng, 2 * LEASE_MS);
+}
+
 static bool change_table(struct world *w, const struct command *c)
 {
     struct shard_table *t = &w->leader.table;
@@ -91,6 +99,8 @@ static bool change_table(struct world *w, const struct command *c)
     switch (c->kind) {
     case COMMAND_REPORT:
         changed = shard_table_report(t, version, &c->report);
+        if (changed && c->report.kind != REPORT_SYNCED)
+            learn_late(w, c->report.target - 1);
         w->planned->done.moved += changed && c->report.kind == REPORT_LEFT;
         return changed;
     case COMMAND_ADMIN:
