@@ -16,8 +16,9 @@ struct place {
     const struct target_view *seen; /* NULL: not heard */
     char zone[PLACEMENT_NAME_MAX];  /* "" = not told */
     bool leaves;
-    bool receives; /* up, active, and it stays */
-    bool stays;    /* it counts among the servers afterwards; one in maintenance returns */
+    bool leaves_too; /* by another drain: its slots take room first */
+    bool receives;   /* up, active, and it stays */
+    bool stays;      /* it counts among the servers afterwards; one in maintenance returns */
     uint32_t slots;
     uint64_t slot_bytes;  /* a slot of it holds so much */
     uint64_t added_bytes; /* what it would receive */
@@ -93,6 +94,7 @@ static void describe(const struct drain *d, const struct target *t, const uint32
         memcpy(ret->zone, domain.zone, sizeof domain.zone);
     for (unsigned i = 0; i < target_count; i++)
         ret->leaves = ret->leaves || targets[i] == t->id;
+    ret->leaves_too = !ret->leaves && t->admin == TARGET_DRAINING;
     ret->receives = !ret->leaves && has_weight && is_up && t->admin == TARGET_ACTIVE;
     ret->stays = !ret->leaves && has_weight && (is_up || returns);
 }
@@ -170,14 +172,14 @@ static unsigned list_taken(const struct shard *s, unsigned copies, unsigned leav
 }
 
 /* Slots of the same shard leave one after the other; what the first one took is taken. */
-static void place_shard(struct drain *d, unsigned copies, uint32_t number)
+static void place_shard(struct drain *d, unsigned copies, uint32_t number, bool others)
 {
     const struct shard *s = &d->table->shards[copies][number];
     uint32_t given[COPIES_MAX], taken[2 * CHAIN_VIEW_MAX], target;
     unsigned given_count = 0;
     for (unsigned i = 0; s->epoch > 0 && i < copies; i++) {
         const struct place *from = place_of(d, s->slot[i].target);
-        if (!from->leaves)
+        if (others ? !from->leaves_too : !from->leaves)
             continue;
         unsigned count = list_taken(s, copies, i, given, given_count, taken);
         d->moving_bytes = from->slot_bytes;
@@ -199,6 +201,14 @@ static void place_shard(struct drain *d, unsigned copies, uint32_t number)
         place_of(d, target)->added_bytes += from->slot_bytes;
         place_of(d, target)->added_slots++;
     }
+}
+
+static void place_all(struct drain *d, bool others)
+{
+    d->no_room_bytes = d->no_target_bytes = 0;
+    for (unsigned copies = 1; copies <= COPIES_MAX; copies++)
+        for (uint32_t n = 0; d->table->shards[copies] && n < d->table->shard_count; n++)
+            place_shard(d, copies, n, others);
 }
 
 /* ---- the checks ---- */
@@ -246,13 +256,12 @@ static void check_space(struct drain *d, struct drain_plan *plan)
 {
     uint64_t have = 0, need = plan->load.bytes;
     bool are_enough = true;
+    place_all(d, true);
     for (unsigned i = 0; i < d->table->target_count; i++)
         have += d->places[i].receives ? free_bytes(&d->places[i]) : 0;
-    for (unsigned copies = 1; copies <= COPIES_MAX; copies++) {
+    place_all(d, false);
+    for (unsigned copies = 1; copies <= COPIES_MAX; copies++)
         are_enough = are_enough && (!d->table->shards[copies] || servers_for(d, copies) >= copies);
-        for (uint32_t n = 0; d->table->shards[copies] && n < d->table->shard_count; n++)
-            place_shard(d, copies, n);
-    }
     /* That there are too few is said once, by SERVERS and COPIES. */
     uint64_t unplaced = d->no_room_bytes + (are_enough ? d->no_target_bytes : 0);
     if (unplaced > 0 && have >= need)

@@ -33,7 +33,8 @@ struct drain_plan {
 
 /* `copies`: of new files. Every check is good exactly when need <= have:
  *
- * SPACE      bytes that move; bytes free on those that can receive, above the reserve. Where one
+ * SPACE      bytes that move; bytes free on those that can receive, above the reserve and what
+ *            other drains will bring. Where one
  *            has no room for what placement must give it, less: what of `need` can be placed.
  * SERVERS    copies of new files; servers that stay. Hosts; targets where hosts are too few for the
  *            copies already today.

@@ -1,5 +1,5 @@
-/* The replicated state machine: the namespace, sessions with their answers, deleted chunks and the
- * shard table, held in an ordered store.
+/* The replicated state machine: the namespace, sessions with their answers, deleted chunks, the
+ * shard table, jobs and the policy of the cluster (job.h), held in an ordered store.
  *
  * A log entry is a command: an envelope (who leads says the time and who holds inodes open) around
  * the request as the client sent it. Live and replay run the same fs_apply, which has no clock and
@@ -8,7 +8,7 @@
  *
  * Threads: all calls that take `struct fs *` alone belong to one thread (the loop). Queries take a
  * view; with kv_lmdb each thread may have its own, begun and ended by the loop, for all queries but
- * shard_table, which reads the mirror of the table.
+ * shard_table and config_get, which read mirrors in memory.
  *
  * What is not here, because it is the leader's volatile state: who has which inode open, leases,
  * heartbeats, bytes used on targets. */
@@ -134,9 +134,10 @@ int fs_view_renew(struct fs_view *view);
 void fs_view_rest(struct fs_view *view);
 void fs_view_end(struct fs_view *view);
 
-/* Answers lookup, getattr, readlink, readdir, statfs, open, chunks and shard_table: 0 and the
- * encoded reply appended to `out`, or a negated err. statfs leaves bytes_total and bytes_free 0:
- * the leader fills them in from its heartbeats. -ERR_NOT_SUPPORTED for other codes. */
+/* Answers lookup, getattr, readlink, readdir, statfs, open, chunks, shard_table and config_get: 0
+ * and the encoded reply appended to `out`, or a negated err. statfs leaves bytes_total and
+ * bytes_free 0: the leader fills them in from its heartbeats. -ERR_NOT_SUPPORTED for other codes.
+ */
 int fs_query(struct fs *fs, struct fs_view *view, uint16_t code, struct slice body,
              uint16_t *ret_code, struct bytes *out);
 /* The file that is being loaded; -ERR_NO_ENTRY while none is. */

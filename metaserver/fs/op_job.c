@@ -72,7 +72,7 @@ static int reply_start(struct op *o, uint32_t number, bool is_new)
 int op_job_start(struct op *o, const struct msg_job_start *m)
 {
     struct job wanted = {.kind = (enum job_kind)m->kind};
-    uint32_t number;
+    uint32_t number = 0;
     if (m->kind != JOB_DRAIN)
         return m->kind == JOB_COPIES ? -ERR_NOT_SUPPORTED : -ERR_INVALID;
     if (m->by.size >= JOB_TEXT_MAX)

@@ -105,6 +105,25 @@ static void two_of_five(void)
     finish();
 }
 
+/* Begun one after the other they are reckoned together all the same: what the first one brings
+ * takes room, and the second is refused where both do not fit. */
+static void another_drain(void)
+{
+    start(4, 1, 100);
+    uint64_t first = 0, slots = cluster_count_slots(&l.f.table, 1).slots;
+    l.views[0].chunk_bytes = slots * 60;
+    l.views[0].bytes_used = 60 * slots;
+    first = slots * 60;
+    CU_ASSERT_EQUAL(shard_table_set_admin(&l.f.table, ++l.f.version, 1, TARGET_DRAINING), 0);
+    make(SET(2), 1);
+    EXPECT(SPACE, 0, cluster_count_slots(&l.f.table, 2).slots * 10, 2 * 850 - first, 1);
+    EXPECT(SERVERS, 0, 1, 2, 1);
+    l.views[2].bytes_used = l.views[3].bytes_used = 950 - 10 - first / 2;
+    make(SET(2), 1);
+    CU_ASSERT_FALSE(plan.is_good);
+    finish();
+}
+
 /* Too few bytes are free above the reserve: 2 targets with 20 each for all that the third has. */
 static void too_full(void)
 {
@@ -178,6 +197,7 @@ static void who_stays(void)
     start(5, 2, 100);
     CU_ASSERT_EQUAL(shard_table_set_admin(&l.f.table, ++l.f.version, 4, TARGET_MAINTENANCE), 0);
     CU_ASSERT_EQUAL(shard_table_set_admin(&l.f.table, ++l.f.version, 5, TARGET_DRAINING), 0);
+    l.views[4].chunk_bytes = 0; /* drained nearly empty */
     CU_ASSERT_TRUE(fixture_offline(&l.f, 4, 0, 0));
     make(SET(1), 2);
     EXPECT(SERVERS, 0, 2, 3, 1);                   /* 2, 3, 4 */
@@ -293,6 +313,7 @@ static void under_way(void)
 #define TESTS(T)               \
     T(one_of_five)             \
     T(two_of_five)             \
+    T(another_drain)           \
     T(too_full)                \
     T(room_at_the_wrong_place) \
     T(full_already)            \
