@@ -244,7 +244,7 @@ bool targets_may_register(struct metaserver *m, struct rpc_request *request);
 /* What was heard of a target; NULL when nothing was in this term. */
 struct target_heard {
     uint32_t target;
-    uint64_t incarnation, heard_ms;
+    uint64_t incarnation, heard_ms, up_since_ms;
     uint64_t bytes_total, bytes_used, chunk_count, read_bytes, write_bytes, resync_bytes,
         resync_chunks;
     uint64_t crc_errors, blocks_repaired, deleted_batch;
@@ -253,7 +253,8 @@ struct target_heard {
     bool failed;
 };
 const struct target_heard *targets_heard(const struct metaserver *m, uint32_t target);
-void targets_registered(struct metaserver *m, uint32_t target, uint64_t incarnation);
+void targets_registered(struct metaserver *m, uint32_t target,
+                        const struct msg_target_register *ask);
 /* All that the planners of metaserver/cluster look at, as it is now. Borrows the shard table. */
 struct leader_view {
     struct cluster_view view;

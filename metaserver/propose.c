@@ -150,7 +150,7 @@ static void note_answer(struct metaserver *m, struct pending *p, uint16_t code, 
     if (code == MSG_target_register_r &&
         decode_target_register_r(body, WIRE_VERSION, &registered) == 0 &&
         decode_target_register(request->body, request->version, &ask) == 0)
-        targets_registered(m, registered.target, ask.incarnation);
+        targets_registered(m, registered.target, &ask);
 }
 
 static void answer(struct rpc_request *take_request, int status, uint16_t code, struct slice body)

@@ -40,12 +40,15 @@ void targets_stop(struct metaserver *m)
     map_release(&m->heard);
 }
 
-void targets_registered(struct metaserver *m, uint32_t target, uint64_t incarnation)
+void targets_registered(struct metaserver *m, uint32_t target,
+                        const struct msg_target_register *ask)
 {
     struct target_heard *h = heard_of(m, target);
-    h->is_told = h->is_told && h->incarnation == incarnation;
-    h->incarnation = incarnation;
-    h->heard_ms = loop_now_ms();
+    h->is_told = h->is_told && h->incarnation == ask->incarnation;
+    h->incarnation = ask->incarnation;
+    h->heard_ms = h->up_since_ms = loop_now_ms();
+    h->bytes_total = ask->bytes_total;
+    h->bytes_used = ask->bytes_used;
     h->failed = false;
     h->deleted_batch = 0;
     m->plan_at_ms = 0;
@@ -229,8 +232,18 @@ static void carry_out(struct metaserver *m, struct plan *plan)
         encode_target_offline(&body, &offline);
         command(m, MSG_target_offline, &body);
     }
+    if (plan->weight_count) {
+        struct msg_target_weights weights = {
+            .targets = {.count = plan->weight_count, .items = plan->weights}};
+        for (unsigned i = 0; i < plan->weight_count; i++)
+            log_info("target.weight", "target=%u weight=%u %s", plan->weights[i].target,
+                     plan->weights[i].weight,
+                     plan->weights[i].rebalance ? "its load shall change" : "its load fits");
+        encode_target_weights(&body, &weights);
+        command(m, MSG_target_weights, &body);
+    }
     if (plan->form_copies) {
-        struct msg_shards_form form = {.copies = (uint8_t)plan->form_copies};
+        struct msg_shards_form form = {.copies = (uint8_t)plan->form_copies, .way = FORM_PLAN};
         log_info("shards.form", "copies=%u", plan->form_copies);
         encode_shards_form(&body, &form);
         command(m, MSG_shards_form, &body);
@@ -261,6 +274,8 @@ static struct target_view view_of(const struct target_heard *h)
         .is_told = h->is_told,
         .bytes_total = h->bytes_total,
         .bytes_used = h->bytes_used,
+        .left_bytes = h->left_bytes,
+        .up_since_ms = h->up_since_ms,
         .chunk_bytes = h->chunk_bytes,
         .chunk_count = h->chunk_count > h->left_chunks ? h->chunk_count - h->left_chunks : 0,
     };

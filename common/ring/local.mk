@@ -10,6 +10,7 @@ noinst_LIBRARIES += %D%/libring.a
     %D%/share.c \
     %D%/shard_change.c \
     %D%/shard_codec.c \
+    %D%/shard_form.c \
     %D%/shard_move.c %D%/shard_private.h \
     %D%/shard_remove.c \
     %D%/shard_table.c %D%/shard_table.h \

@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "common/base/check.h"
-#include "common/ring/ring.h"
 #include "common/ring/shard_private.h"
 #include "common/base/banned.h"
 
@@ -230,8 +229,10 @@ int shard_table_register(struct shard_table *t, uint64_t version,
     known.uuid = r->uuid;
     known.state = TARGET_UP;
     known.incarnation = r->incarnation;
-    known.weight = r->weight;
+    known.weight = found ? target->weight : r->weight;
     known.admin = target->admin;
+    /* One that stands elsewhere now may spoil the spread of its shards. */
+    known.rebalance = !found || target->rebalance || strcmp(known.host, target->host) != 0;
     known.maintenance_ms = target->maintenance_ms;
     known.maintenance_version = target->maintenance_version;
     *target = known;
@@ -300,6 +301,22 @@ bool shard_table_failed(struct shard_table *t, uint64_t version, uint32_t id)
     return apply_offline(t, version);
 }
 
+/* What is under way for the target's old role and not in sync yet is given up: out of one that is
+ * drained no longer, into one that shall be empty. */
+static void settle_moves_of(struct shard_table *t, uint64_t version, const struct target *target,
+                            enum target_admin admin)
+{
+    bool drained = target->admin == TARGET_DRAINING, shall_drain = admin == TARGET_DRAINING;
+    if (drained == shall_drain)
+        return;
+    for (unsigned copies = 1; copies <= COPIES_MAX; copies++)
+        for (uint32_t i = 0; t->shards[copies] && i < t->shard_count; i++) {
+            struct shard *s = &t->shards[copies][i];
+            if ((shall_drain ? s->move.incoming : s->move.outgoing) == target->id)
+                (void)shard_table_move_cancel(t, version, copies, i, s->epoch);
+        }
+}
+
 int shard_table_set_admin(struct shard_table *t, uint64_t version, uint32_t id,
                           enum target_admin admin)
 {
@@ -308,6 +325,10 @@ int shard_table_set_admin(struct shard_table *t, uint64_t version, uint32_t id,
         return -ERR_NO_ENTRY;
     if (target->admin != admin)
         t->version = version;
+    settle_moves_of(t, version, target, admin);
+    /* Back for good: it gave away what it held. */
+    target->rebalance =
+        target->rebalance || (target->admin == TARGET_DRAINING && admin != TARGET_DRAINING);
     target->admin = admin;
     if (admin != TARGET_MAINTENANCE)
         target->maintenance_ms = target->maintenance_version = 0;
@@ -326,42 +347,16 @@ int shard_table_set_maintenance(struct shard_table *t, uint64_t version, uint32_
     return 0;
 }
 
-/* ---- form ---- */
-
-int shard_table_form(struct shard_table *t, uint64_t version, unsigned copies)
+bool shard_table_set_weight(struct shard_table *t, uint64_t version, uint32_t id, uint32_t weight,
+                            bool rebalance)
 {
-    if (copies < 1 || copies > COPIES_MAX || t->shard_count == 0)
-        return -ERR_INVALID;
-    if (t->shards[copies])
-        return -ERR_EXISTS;
-    struct ring_target *up = calloc(t->target_count + 1, sizeof *up);
-    uint32_t *ids = calloc((size_t)t->shard_count * copies, sizeof *ids);
-    unsigned up_count = 0;
-    CHECK(up != NULL && ids != NULL);
-    for (unsigned i = 0; i < t->target_count; i++) {
-        const struct target *target = &t->targets[i];
-        if (target->state == TARGET_UP)
-            up[up_count++] = (struct ring_target){.id = target->id,
-                                                  .uuid = target->uuid,
-                                                  .host = target->host,
-                                                  .weight = target_ring_weight(target)};
-    }
-    struct ring *ring = ring_create(up, up_count);
-    int status = ring_form(ring, t->shard_count, copies, ids);
-    ring_destroy(ring);
-    free(up);
-    if (status == 0) {
-        t->shards[copies] = calloc(t->shard_count, sizeof **t->shards);
-        CHECK(t->shards[copies] != NULL);
-        for (uint32_t i = 0; i < t->shard_count; i++) {
-            for (unsigned slot = 0; slot < copies; slot++)
-                t->shards[copies][i].slot[slot] =
-                    (struct slot){.target = ids[(size_t)i * copies + slot], .state = SLOT_INSYNC};
-            shard_changed(t, &t->shards[copies][i], version);
-        }
-    }
-    free(ids);
-    return status;
+    struct target *target = target_of(t, id);
+    if (!target)
+        return false;
+    target->weight = weight;
+    target->rebalance = rebalance;
+    t->version = version;
+    return true;
 }
 
 /* ---- reports and replacement ---- */
@@ -443,6 +438,7 @@ bool shard_table_replace(struct shard_table *t, uint64_t version, unsigned copie
         shard_others_in_sync(t, s, copies, old_target) == 0)
         return false;
     slot_give(s, slot, new_target);
+    target_of(t, old_target)->rebalance = true;
     shard_changed(t, s, version);
     return true;
 }

@@ -18,6 +18,7 @@
 
 #include "common/base/bytes.h"
 #include "common/base/err.h"
+#include "common/ring/ring.h"
 #include "common/wire/codec.h"
 
 enum {
@@ -43,6 +44,8 @@ struct target {
     uint64_t incarnation; /* of the process that registered last */
     uint32_t weight;      /* RING_WEIGHT_MEAN = mean */
     enum target_admin admin;
+    bool rebalance; /* joined, lost slots while it was away, or weighs otherwise: its load does not
+                     * fit its weight yet */
     /* Of TARGET_MAINTENANCE, else 0; only the state machine knows them. It ends so long after its
      * command, whose version tells one maintenance from the next; 0 ms = no end. */
     uint64_t maintenance_ms, maintenance_version;
@@ -103,6 +106,10 @@ uint32_t target_ring_weight(const struct target *target);
 /* NULL also when it was removed. */
 const struct target *shard_table_target_by_uuid(const struct shard_table *t,
                                                 const struct uuid *uuid);
+/* The hash ring of its targets, with the zones, racks and hosts that their `host` tells (a text
+ * that placement_domain_parse refuses is a host); weights[target_count] by their order. The caller
+ * destroys it. */
+struct ring *shard_table_ring(const struct shard_table *t, const uint32_t *weights);
 /* NULL when that table is not formed or the number is out of range. */
 const struct shard *shard_table_shard(const struct shard_table *t, unsigned copies, uint32_t shard);
 
@@ -137,7 +144,7 @@ struct target_registration {
     struct uuid uuid;
     uint64_t incarnation;
     struct slice name, address, host; /* longer than TARGET_TEXT_MAX - 1: -ERR_NAME_TOO_LONG */
-    uint32_t weight;
+    uint32_t weight;                  /* of a target that is new; a known one keeps its own */
 };
 
 /* A chunkserver process came up (or came back after its lease ran out). Gives the target's id. A
@@ -153,15 +160,23 @@ bool shard_table_offline(struct shard_table *t, uint64_t version, const uint32_t
                          const uint64_t *incarnations, unsigned count);
 /* The target's disk has failed: as offline, and it gets no new slots until it registers anew. */
 bool shard_table_failed(struct shard_table *t, uint64_t version, uint32_t target);
-/* What an operator wants of a target; 0 also when it is so already, -ERR_NO_ENTRY. */
+/* What an operator wants of a target; 0 also when it is so already, -ERR_NO_ENTRY. Moves that are
+ * not in sync yet are given up when they leave a target that is drained no longer, and when they
+ * fill one that shall be empty; one that was drained shall get its share again. */
 int shard_table_set_admin(struct shard_table *t, uint64_t version, uint32_t target,
                           enum target_admin admin);
+/* Its weight on the ring, and whether slots shall move until its load fits; false for an unknown
+ * target. */
+bool shard_table_set_weight(struct shard_table *t, uint64_t version, uint32_t target,
+                            uint32_t weight, bool rebalance);
 /* The same for TARGET_MAINTENANCE; again: it lasts so long from now on. */
 int shard_table_set_maintenance(struct shard_table *t, uint64_t version, uint32_t target,
                                 uint64_t for_ms);
 /* Assigns the slots of a table with `copies` copies among the targets that are up; all in sync,
  * because all are empty. -ERR_EXISTS when formed already, -ERR_NO_SPACE when too few are up. */
 int shard_table_form(struct shard_table *t, uint64_t version, unsigned copies);
+/* The same by a placement plan, which heeds zones, racks and unequal weights. */
+int shard_table_form_by_plan(struct shard_table *t, uint64_t version, unsigned copies);
 /* What a chain member reports about `target` for exactly this epoch: REPORT_SYNCED by the source,
  * REPORT_OUT_OF_SYNC by anyone in sync, REPORT_LEFT by a leaving target about itself. */
 bool shard_table_report(struct shard_table *t, uint64_t version,

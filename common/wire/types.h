@@ -105,6 +105,8 @@ enum member_role { MEMBER_FOLLOWER = 1, MEMBER_CANDIDATE, MEMBER_LEADER };
 /* What an operator wants of a target. DRAINING: it keeps nothing, its slots move to others.
  * MAINTENANCE: it may be away for a while, its slots are not given to others meanwhile. */
 enum target_admin { TARGET_ACTIVE = 0, TARGET_DRAINING = 1, TARGET_MAINTENANCE = 2 };
+/* Of shards_form. WALK: ring_form, hosts only. PLAN: placement_plan, with zones and racks. */
+enum form_way { FORM_WALK = 0, FORM_PLAN = 1 };
 enum job_kind { JOB_DRAIN = 1, JOB_COPIES };
 enum job_state { JOB_RUNNING = 1, JOB_PAUSED, JOB_DONE, JOB_CANCELLED };
 enum job_action { JOB_RATE = 1, JOB_PAUSE, JOB_RESUME, JOB_CANCEL };

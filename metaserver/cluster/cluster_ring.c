@@ -9,17 +9,15 @@
 struct ring *cluster_ring_create(const struct shard_table *table, const uint32_t *left_out,
                                  unsigned left_out_count)
 {
-    struct ring_target *targets = calloc(table->target_count + 1, sizeof *targets);
-    CHECK(targets != NULL);
+    uint32_t *weights = calloc(table->target_count + 1, sizeof *weights);
+    CHECK(weights != NULL);
     for (unsigned i = 0; i < table->target_count; i++) {
-        const struct target *t = &table->targets[i];
-        targets[i] = (struct ring_target){
-            .id = t->id, .uuid = t->uuid, .host = t->host, .weight = target_ring_weight(t)};
+        weights[i] = target_ring_weight(&table->targets[i]);
         for (unsigned j = 0; j < left_out_count; j++)
-            if (left_out[j] == t->id)
-                targets[i].weight = 0;
+            if (left_out[j] == table->targets[i].id)
+                weights[i] = 0;
     }
-    struct ring *ring = ring_create(targets, table->target_count);
-    free(targets);
+    struct ring *ring = shard_table_ring(table, weights);
+    free(weights);
     return ring;
 }

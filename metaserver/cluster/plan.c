@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "metaserver/cluster/balance.h"
+
 #include "common/base/check.h"
 #include "common/base/banned.h"
 
@@ -18,6 +20,7 @@ struct plan_options plan_options_default(void)
         .small_max = 16, /* as many as a chunkserver fills at a time */
         .slot_bytes = 32 << 20,
         .replacements_max = 64,
+        .settle_ms = 10000,
         .initial_targets = 1,
         .copies_wanted = 1u << 2,
     };
@@ -35,6 +38,7 @@ void planner_destroy(struct planner *p)
     if (!p)
         return;
     ring_destroy(p->ring);
+    balance_destroy(p->balance);
     free(p);
 }
 
@@ -201,6 +205,8 @@ static void plan_form(const struct planning *p)
 {
     const struct shard_table *table = p->view->table;
     unsigned well = 0;
+    if (p->plan->weight_count > 0)
+        return; /* not by weights that are about to change */
     for (unsigned i = 0; i < table->target_count; i++)
         well +=
             p->standings[i].standing == STANDING_WELL && target_ring_weight(&table->targets[i]) > 0;
@@ -233,6 +239,7 @@ static void plan_clear(struct plan *plan)
 {
     plan->failed_count = plan->offline_count = plan->replacement_count = plan->blocked_count = 0;
     plan->form_copies = plan->vanished = 0;
+    plan->weight_count = plan->waiting = plan->balance_left = 0;
     plan->storm = false;
     plan->wake_at_ms = UINT64_MAX;
 }
@@ -253,6 +260,7 @@ void planner_run(struct planner *planner, const struct cluster_view *view,
     judge_all(&p);
     plan_set_pace(&p);
     plan_offline(&p);
+    plan_weights(&p);
     plan_form(&p);
     look_for_a_storm(&p);
 #ifndef PLANT_D26

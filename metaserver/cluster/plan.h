@@ -20,6 +20,8 @@ struct target_view {
     bool is_told;        /* what follows is known: a heartbeat of this process told it */
     uint64_t bytes_total, bytes_used;  /* of its disk */
     uint64_t chunk_bytes, chunk_count; /* of the shards that it is a member of */
+    uint64_t left_bytes;               /* of shards that have left it, to be removed */
+    uint64_t up_since_ms;              /* when it registered with this leader; 0: before that */
 };
 
 /* What a running job wants of the moves of a target that it drains. A target that is DRAINING
@@ -51,6 +53,7 @@ struct plan_options {
     uint32_t small_max;      /* both, for shards so small that ... */
     uint64_t slot_bytes;     /* ... so many hold no more than receptions_max (sends_max) of this */
     uint32_t replacements_max; /* started by one plan; at most PLAN_REPLACEMENTS_MAX */
+    uint32_t settle_ms;        /* a target that joined is filled after it was up for this long */
     uint32_t initial_targets;  /* tables are formed when so many are up */
     unsigned copies_wanted;    /* bit n: a table with n copies is wanted */
     bool ignore_storm;         /* an operator says that those that vanished will not return */
@@ -78,20 +81,25 @@ struct plan {
     uint32_t failed[TARGET_COUNT_MAX];
     unsigned offline_count; /* one targets_offline: those that went together, together */
     struct rec_target_life offline[TARGET_COUNT_MAX];
-    unsigned form_copies;       /* shards_form with so many copies; 0 = nothing to form */
+    unsigned weight_count; /* one target_weights */
+    struct rec_target_weight weights[TARGET_COUNT_MAX];
+    unsigned form_copies; /* shards_form by a plan, with so many copies; 0 = nothing to form */
     unsigned replacement_count; /* one shard_change */
     struct rec_slot_change replacements[PLAN_REPLACEMENTS_MAX];
     unsigned blocked_count; /* nothing to propose */
     struct plan_blocked blocked[PLAN_BLOCKED_MAX];
+    unsigned waiting;      /* slots that must go and wait for their turn */
+    unsigned balance_left; /* slots that shall move so that loads fit weights */
     bool storm;          /* more than a third of the targets vanished: nothing is replaced (D26) */
     unsigned vanished;   /* targets with slots that are away, have not failed, and were not
                           * announced (TARGET_MAINTENANCE) */
     uint64_t wake_at_ms; /* when a lease may run out; UINT64_MAX = nothing to wait for */
 };
 
-/* Keeps the hash ring between runs, because making it for 1,000 targets takes tens of ms; the ring
- * depends on nothing but the table's targets, so the planner's answer never depends on earlier
- * calls. */
+/* Keeps between runs what takes tens of ms to make for 1,000 targets: the hash ring, which depends
+ * on nothing but the table's targets, and the placement plan of a balance. That one is followed as
+ * long as it fits the table; a planner that has none, of a new leader, makes the rest of it anew,
+ * which moves no more than was left (docs/placement.md, "Balance"). */
 struct planner;
 
 struct planner *planner_create(void);

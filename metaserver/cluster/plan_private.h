@@ -46,9 +46,12 @@ struct planning {
     uint32_t receptions_max, sends_max; /* for slots of this size */
 };
 
+struct balance;
+
 struct planner {
     struct ring *ring; /* of all targets with weight; NULL before it is first needed */
     uint64_t ring_digest;
+    struct balance *balance; /* NULL while nobody is marked */
 };
 
 /* The target is one of the table's. Valid for the length of the run. */

@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "common/base/check.h"
+#include "metaserver/cluster/balance.h"
 #include "metaserver/cluster/cluster_ring.h"
-#include "metaserver/cluster/plan_private.h"
 #include "common/base/banned.h"
 
 struct lost_slot {
@@ -57,14 +57,6 @@ static void add(struct lost_slots *lost, struct lost_slot slot)
     lost->slots[lost->count++] = slot;
 }
 
-/* Its move was for a drain that is no more, or is to a target that shall be empty now. */
-static bool is_called_off(const struct planning *p, const struct shard *s)
-{
-    return s->move.incoming && s->move.state == SLOT_SYNCING &&
-           (!standing_of(p, s->move.outgoing)->is_drained ||
-            standing_of(p, s->move.incoming)->is_drained);
-}
-
 /* The slot of a drained target that may begin to move; counts those that may not. */
 static uint32_t find_drained(const struct planning *p, const struct shard *s, unsigned copies,
                              uint32_t lost)
@@ -90,7 +82,7 @@ static void find_lost(const struct planning *p, unsigned copies, uint32_t shard,
                       struct lost_slots *lost)
 {
     const struct shard *s = shard_table_shard(p->view->table, copies, shard);
-    if (s->epoch == 0 || is_called_off(p, s))
+    if (s->epoch == 0)
         return;
     unsigned good = good_copies(p, s, copies);
     uint32_t gone = 0;
@@ -175,11 +167,19 @@ static uint32_t pending_of(const void *arg, uint32_t id)
 
 /* -ERR_NO_SPACE: there are targets for it, all too full. A copy that is missing may stand nearer to
  * the others than it should, or on a full disk, rather than nowhere; one that is drained waits for
- * room, because it is still there. */
+ * room, because it is still there, and goes where a balance would fill anyway. */
 static int choose(const struct planning *p, const struct ring *ring, const struct lost_slot *lost,
                   const uint32_t *taken, unsigned taken_count, uint32_t *ret_target)
 {
     struct asking asking = {p, lost->is_drained ? RING_BUSY : RING_CLOSED, true};
+    uint32_t wish =
+        lost->is_drained ? balance_wish(p, lost->copies, lost->shard, lost->target) : RING_CLOSED;
+    if (wish == RING_BUSY)
+        return -ERR_BUSY;
+    if (wish != RING_CLOSED) {
+        *ret_target = wish;
+        return 0;
+    }
     int status =
         ring_replacement(ring, lost->shard, taken, taken_count, pending_of, &asking, ret_target);
     if (status == -ERR_NO_ENTRY && !lost->is_drained) {
@@ -235,11 +235,14 @@ static void replace_slot(const struct planning *p, const struct ring *ring,
     unsigned taken_count = list_taken(s, lost, taken);
     /* The last good copy does not queue behind resyncs of shards that have more; its source takes
      * it first, and receptions stay bounded. */
-    if ((lost->good > 1 || lost->is_drained) && source->sends >= p->sends_max)
+    if ((lost->good > 1 || lost->is_drained) && source->sends >= p->sends_max) {
+        p->plan->waiting++;
         return;
+    }
     if (!plan_may_drain(p, drain))
         return;
     int status = choose(p, ring, lost, taken, taken_count, &target);
+    p->plan->waiting += status == -ERR_BUSY;
     if (status == -ERR_NO_ENTRY)
         plan_note_blocked(p, lost->target, JOB_NO_TARGET, awaited(p, taken, taken_count), 1);
     if (status == -ERR_NO_SPACE)
@@ -259,23 +262,6 @@ static void replace_slot(const struct planning *p, const struct ring *ring,
     };
 }
 
-/* A drain was called off: what its moves have not finished yet stays where it is. */
-static void call_off_moves(const struct planning *p, unsigned limit)
-{
-    const struct shard_table *table = p->view->table;
-    struct plan *plan = p->plan;
-    for (unsigned copies = 1; copies <= COPIES_MAX; copies++)
-        for (uint32_t shard = 0; table->shards[copies] && shard < table->shard_count; shard++) {
-            const struct shard *s = &table->shards[copies][shard];
-            if (plan->replacement_count < limit && is_called_off(p, s))
-                plan->replacements[plan->replacement_count++] =
-                    (struct rec_slot_change){.copies = (uint8_t)copies,
-                                             .shard = shard,
-                                             .epoch = s->epoch,
-                                             .old_target = s->move.outgoing};
-        }
-}
-
 void plan_replacements(struct planning *p)
 {
     const struct shard_table *table = p->view->table;
@@ -287,10 +273,10 @@ void plan_replacements(struct planning *p)
     for (unsigned i = 0; i < table->target_count; i++)
         any = any || (p->standings[i].slots > 0 &&
                       (p->standings[i].standing >= STANDING_DOWN || p->standings[i].is_drained));
-    call_off_moves(p, limit);
     for (unsigned copies = 1; any && copies <= COPIES_MAX; copies++)
         for (uint32_t shard = 0; table->shards[copies] && shard < table->shard_count; shard++)
             find_lost(p, copies, shard, &lost);
+    plan_balance(p);
     if (lost.count > 0) {
         const struct ring *ring = ring_of(p);
         qsort(lost.slots, lost.count, sizeof *lost.slots, compare_lost);
@@ -298,4 +284,6 @@ void plan_replacements(struct planning *p)
             replace_slot(p, ring, &lost.slots[i]);
     }
     free(lost.slots);
+    if (p->plan->replacement_count < limit)
+        plan_balance_moves(p, limit);
 }

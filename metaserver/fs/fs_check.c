@@ -157,8 +157,9 @@ static bool equal_target(const struct target *a, const struct target *b)
     return b && memcmp(&a->uuid, &b->uuid, sizeof a->uuid) == 0 && a->state == b->state &&
            a->maintenance_ms == b->maintenance_ms &&
            a->maintenance_version == b->maintenance_version && a->incarnation == b->incarnation &&
-           a->weight == b->weight && a->admin == b->admin && equal_text(a->name, b->name) &&
-           equal_text(a->address, b->address) && equal_text(a->host, b->host);
+           a->weight == b->weight && a->rebalance == b->rebalance && a->admin == b->admin &&
+           equal_text(a->name, b->name) && equal_text(a->address, b->address) &&
+           equal_text(a->host, b->host);
 }
 
 static bool equal_shard(const struct shard *a, const struct shard *b, unsigned copies)

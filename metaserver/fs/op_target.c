@@ -6,7 +6,10 @@
 
 #include "common/base/banned.h"
 
-enum { SHARD_FIXED_SIZE = 16 };
+enum {
+    SHARD_FIXED_SIZE = 16,
+    ROW_REBALANCE = 0x80, /* beside enum target_admin, in one byte that is left out when it is 0 */
+};
 
 /* ---- rows ---- */
 
@@ -27,8 +30,9 @@ static void put_target(struct fs *fs, const struct target *t)
     put_u8(&row, (uint8_t)t->state);
     put_u64(&row, t->incarnation);
     put_u32(&row, t->weight);
-    if (t->admin != TARGET_ACTIVE)
-        put_u8(&row, (uint8_t)t->admin);
+    uint8_t admin = (uint8_t)(t->admin | (t->rebalance ? ROW_REBALANCE : 0));
+    if (admin != 0)
+        put_u8(&row, admin);
     if (t->admin == TARGET_MAINTENANCE) {
         put_u64(&row, t->maintenance_ms);
         put_u64(&row, t->maintenance_version);
@@ -54,13 +58,14 @@ int target_unpack(struct slice value, struct target *ret)
     if (!get_uuid(&in, &ret->uuid) || !text_get(&in, ret->name) || !text_get(&in, ret->address) ||
         !text_get(&in, ret->host) || !get_u8(&in, &state) || !get_u64(&in, &ret->incarnation) ||
         !get_u32(&in, &ret->weight) || (in.at != in.end && !get_u8(&in, &admin)) ||
-        admin > TARGET_MAINTENANCE ||
-        (admin == TARGET_MAINTENANCE &&
+        (admin & ~ROW_REBALANCE) > TARGET_MAINTENANCE ||
+        ((admin & ~ROW_REBALANCE) == TARGET_MAINTENANCE &&
          (!get_u64(&in, &ret->maintenance_ms) || !get_u64(&in, &ret->maintenance_version))) ||
         in.at != in.end || state < TARGET_UP || state > TARGET_FAILED)
         return -ERR_CORRUPT;
     ret->state = state;
-    ret->admin = admin;
+    ret->rebalance = (admin & ROW_REBALANCE) != 0;
+    ret->admin = admin & ~ROW_REBALANCE;
     return 0;
 }
 
@@ -227,13 +232,14 @@ int op_shard_report(struct op *o, const struct msg_shard_report *m)
 
 int op_shards_form(struct op *o, const struct msg_shards_form *m)
 {
-    if (m->copies < 1 || m->copies > COPIES_MAX)
+    if (m->copies < 1 || m->copies > COPIES_MAX || m->way > FORM_PLAN)
         return -ERR_INVALID;
     if (o->fs->state.copies == 0)
         return -ERR_UNAVAILABLE;
     if (o->check_only)
         return 0;
-    int status = shard_table_form(&o->fs->table, o->index, m->copies);
+    int status = m->way == FORM_PLAN ? shard_table_form_by_plan(&o->fs->table, o->index, m->copies)
+                                     : shard_table_form(&o->fs->table, o->index, m->copies);
     return status ? status : table_done(o, true);
 }
 
@@ -246,6 +252,19 @@ int op_shard_change(struct op *o, const struct msg_shard_change *m)
         return 0;
     while (rec_slot_change_next(&cursor, &c))
         changed |= shard_table_change(&o->fs->table, o->index, &c);
+    return table_done(o, changed);
+}
+
+int op_target_weights(struct op *o, const struct msg_target_weights *m)
+{
+    struct rec_target_weight w;
+    struct slice cursor = m->targets.raw;
+    bool changed = false;
+    if (o->check_only)
+        return 0;
+    while (rec_target_weight_next(&cursor, &w))
+        changed |=
+            shard_table_set_weight(&o->fs->table, o->index, w.target, w.weight, w.rebalance != 0);
     return table_done(o, changed);
 }
 

@@ -19,6 +19,9 @@ check "N copies everywhere without it (down_out 10 s)" wait_for 90 all_copies
 head -c 1M /dev/urandom > "$work/small"; cp "$work/small" "$M/small"
 check "the server comes back" "$cairn" dev start --dir "$D" c2
 check "everything in sync again" wait_for 60 all_copies
+# Its slots went to others meanwhile: it gets its share again, which is not what is counted below.
+filled() { grep -qh 'target.weight.*target=2 .*its load fits' "$D"/m*/log; }
+check "it gets its share again" wait_for 400 filled
 # Counters begin anew with the process: c3's count from 0, the others' from here.
 resynced() { # SKIP: bytes that resyncs have written, over all servers but one
     status_json | python3 -c "

@@ -58,6 +58,9 @@ first  D18         metaserver/fs/test-metaserver-fs          a_replacement_count
 second D18_COPY    metaserver/cluster/test-metaserver-cluster missing_copy_comes_first
 first  D19_OUT     common/ring/test-common-ring              the_latest_copy_is_promoted
 second D19         common/ring/test-common-ring              oracle
+second D25_RUSH    metaserver/cluster/test-metaserver-cluster one_dies_meanwhile
+second D25_SETTLE  metaserver/cluster/test-metaserver-cluster waits_until_it_has_settled
+second BALANCE_END metaserver/cluster/test-metaserver-cluster a_replaced_server_costs_one_copy
 second D26         metaserver/cluster/test-metaserver-cluster storm_brake
 second MAINTENANCE metaserver/cluster/test-metaserver-cluster is_waited_for
 second D28         common/client/test-common-client          pages

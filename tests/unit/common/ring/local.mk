@@ -4,6 +4,7 @@ check_PROGRAMS += %D%/test-common-ring
     %D%/main.c \
     %D%/shard_fixture.c %D%/shard_fixture.h \
     %D%/test_codec.c \
+    %D%/test_form.c \
     %D%/test_move.c \
     %D%/test_oracle.c \
     %D%/test_placement.c \

@@ -3,7 +3,8 @@
 
 int main(int argc, char **argv)
 {
-    CU_SuiteInfo suites[] = {suite_ring, suite_placement, suite_rules,  suite_codec,
-                             suite_move, suite_remove,    suite_oracle, CU_SUITE_INFO_NULL};
+    CU_SuiteInfo suites[] = {suite_ring,   suite_placement, suite_rules,
+                             suite_codec,  suite_move,      suite_remove,
+                             suite_oracle, suite_form,      CU_SUITE_INFO_NULL};
     return tap_run(suites, argc, argv);
 }

@@ -6,7 +6,7 @@
 #include "tests/lib/tap.h"
 
 extern CU_SuiteInfo suite_ring, suite_placement, suite_rules, suite_codec, suite_move, suite_remove,
-    suite_oracle;
+    suite_oracle, suite_form;
 
 struct fixture {
     struct shard_table table;

@@ -75,7 +75,11 @@ void leader_apply(struct leader *l)
     if (plan->offline_count)
         shard_table_offline(table, ++l->f.version, ids, incarnations, plan->offline_count);
     if (plan->form_copies)
-        CU_ASSERT_EQUAL(shard_table_form(table, ++l->f.version, plan->form_copies), 0);
+        CU_ASSERT_EQUAL(shard_table_form_by_plan(table, ++l->f.version, plan->form_copies), 0);
+    for (unsigned i = 0; i < plan->weight_count; i++)
+        CU_ASSERT_TRUE(shard_table_set_weight(table, ++l->f.version, plan->weights[i].target,
+                                              plan->weights[i].weight,
+                                              plan->weights[i].rebalance != 0));
     for (unsigned i = 0; i < plan->replacement_count; i++)
         CU_ASSERT_TRUE(shard_table_change(table, ++l->f.version, &plan->replacements[i]));
 }

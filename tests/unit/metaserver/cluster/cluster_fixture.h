@@ -7,7 +7,7 @@
 #include "tests/unit/common/ring/shard_fixture.h"
 
 extern CU_SuiteInfo suite_plan, suite_drain, suite_drain_plan, suite_drain_jobs, suite_maintenance,
-    suite_life;
+    suite_life, suite_balance, suite_capacity;
 
 enum { LEADER_TARGETS_MAX = 32 };
 

@@ -3,6 +3,9 @@ check_PROGRAMS += %D%/test-metaserver-cluster
 %C%_test_metaserver_cluster_SOURCES = \
     %D%/main.c \
     %D%/cluster_fixture.c %D%/cluster_fixture.h \
+    %D%/balance_fixture.c %D%/balance_fixture.h \
+    %D%/test_balance.c \
+    %D%/test_capacity.c \
     %D%/test_plan.c \
     %D%/test_drain.c \
     %D%/test_drain_jobs.c \

@@ -333,6 +333,13 @@ static void shard_table_rows_follow(void)
     CU_ASSERT_EQUAL(APPLY(&m, shards_form, .copies = 2), -ERR_EXISTS);
     CU_ASSERT_EQUAL(APPLY(&m, shards_form, .copies = 5), -ERR_NO_SPACE);
     machine_check(&m);
+    CU_ASSERT_EQUAL(APPLY(&m, shards_form, .copies = 1, .way = FORM_PLAN), 0);
+    CU_ASSERT_EQUAL(APPLY(&m, shards_form, .copies = 3, .way = FORM_PLAN + 1), -ERR_INVALID);
+    struct rec_target_weight weight = {.target = 2, .weight = 1500, .rebalance = 1};
+    CU_ASSERT_EQUAL(APPLY(&m, target_weights, {.count = 1, .items = &weight}), 0);
+    const struct target *heavier = shard_table_target(fs_shard_table(m.fs), 2);
+    CU_ASSERT(m.result.table_changed && heavier->weight == 1500 && heavier->rebalance);
+    machine_check(&m);
     struct rec_target_life life = {.target = 1, .incarnation = 1};
     CU_ASSERT_EQUAL(APPLY(&m, target_offline, {.count = 1, .items = &life}), 0);
     CU_ASSERT(m.result.table_changed && fs_shard_table(m.fs)->version == m.index);

@@ -145,6 +145,8 @@ static void tell_story(struct machine *m)
     BOTH(meta_unlink, caller_of(&good, 0, 0), ROOT_INODE, S("g"));
     BOTH(meta_unlink, caller_of(&good, 0, 0), ROOT_INODE, S("s"));
     BOTH(meta_rmdir, caller_of(&good, 0, 0), ROOT_INODE, S("a"));
+    struct rec_target_weight weight = {.target = 1, .weight = 1500};
+    BOTH(target_weights, {.count = 1, .items = &weight});
     BOTH(target_failed, .target = 1);
     BOTH(session_close, .session = good.session);
     machine_stop(&good);
