@@ -269,10 +269,17 @@ void plan_balance(struct planning *p)
 
 /* ---- its moves ---- */
 
-static bool may_receive(const struct planning *p, uint32_t target)
+/* A move that was under way counts as done in the plan, also one to a target that an operator has
+ * announced to be away since. */
+static bool is_open(const struct planning *p, uint32_t target)
 {
     const struct standing_of *s = standing_of(p, target);
-    return s->standing == STANDING_WELL && s->receptions < p->receptions_max;
+    return s->standing == STANDING_WELL && !s->is_maintained && !s->is_drained;
+}
+
+static bool may_receive(const struct planning *p, uint32_t target)
+{
+    return is_open(p, target) && standing_of(p, target)->receptions < p->receptions_max;
 }
 
 uint32_t balance_wish(const struct planning *p, unsigned copies, uint32_t shard, uint32_t target)
@@ -286,7 +293,7 @@ uint32_t balance_wish(const struct planning *p, unsigned copies, uint32_t shard,
     if (is_listed(row, copies, target))
         return RING_CLOSED;
     for (unsigned i = 0; i < copies; i++) {
-        if (holds(s, copies, row[i]) || standing_of(p, row[i])->standing != STANDING_WELL)
+        if (holds(s, copies, row[i]) || !is_open(p, row[i]))
             continue;
         if (may_receive(p, row[i]))
             return row[i];
