@@ -270,7 +270,7 @@ void program_heal(struct world *w);
 bool program_is_quiet(const struct world *w);
 void program_end(struct world *w);
 /* Adds up what a seed did; prints the sums. */
-void program_count(const struct world *w);
+void program_count(struct world *w);
 void program_print(void);
 /* A heartbeat or a question for the table arrived; whether the leader answers it. */
 bool leader_heartbeat(struct world *w, struct sim_event *e);

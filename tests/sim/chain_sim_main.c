@@ -85,7 +85,7 @@ static struct {
     uint64_t operations, moves, moved;
 } totals;
 
-void program_count(const struct world *w)
+void program_count(struct world *w)
 {
     totals.operations += w->ops_done;
     totals.moves += w->moves;

@@ -205,14 +205,23 @@ static bool server_is_settled(const struct world *w, unsigned i)
            t->incarnation == s->incarnation && t->state == TARGET_UP;
 }
 
+/* Its load does not fit its weight yet. Balance waits for drains, for ever when they are blocked.
+ */
+static bool is_to_be_filled(const struct world *w, unsigned i)
+{
+    const struct target *t = leader_target(w, i);
+    return t->admin == TARGET_ACTIVE && t->rebalance;
+}
+
 bool program_is_quiet(const struct world *w)
 {
     const struct planned *p = w->planned;
     if (!p->leads || p->log_count > 0 || p->planned_version != w->leader.table.version ||
-        p->plan->replacement_count > 0 || w->now_ms < p->since_ms + LEASE_MS + MARGIN_MS + 500)
+        p->plan->replacement_count > 0 || p->plan->weight_count > 0 ||
+        w->now_ms < p->since_ms + LEASE_MS + MARGIN_MS + 500)
         return false;
     for (unsigned i = 0; i < w->server_count; i++)
-        if (!server_is_settled(w, i))
+        if (!server_is_settled(w, i) || (is_to_be_filled(w, i) && p->plan->blocked_count == 0))
             return false;
     for (unsigned i = 0; i < w->shard_count; i++) {
         if (leader_shard(w, i)->move.incoming)
@@ -222,6 +231,28 @@ bool program_is_quiet(const struct world *w)
                 return false;
     }
     return true;
+}
+
+/* What is not as it should be, for whoever reads the trace. */
+static void tell_state(struct world *w)
+{
+    const struct planned *p = w->planned;
+    sim_trace(w, "leads %d, log %u, under way %u, changes %u, weights %u, left %u, waiting %u",
+              p->leads, p->log_count, p->under_way, p->plan->replacement_count,
+              p->plan->weight_count, p->plan->balance_left, p->plan->waiting);
+    for (unsigned i = 0; i < w->server_count; i++) {
+        const struct target *t = leader_target(w, i);
+        if (t)
+            sim_trace(w, "server %u: settled %d, state %d, admin %d, weight %u, marked %d", i,
+                      server_is_settled(w, i), (int)t->state, (int)t->admin, t->weight,
+                      t->rebalance);
+    }
+    for (unsigned i = 0; i < w->shard_count; i++)
+        for (unsigned k = 0; k < w->leader.copies[i]; k++)
+            sim_trace(w, "shard %u: server %u state %d settled %d, move %u for %u", i,
+                      leader_shard(w, i)->slot[k].target - 1,
+                      (int)leader_shard(w, i)->slot[k].state, slot_is_settled(w, i, k),
+                      leader_shard(w, i)->move.incoming, leader_shard(w, i)->move.outgoing);
 }
 
 /* No slot goes to and fro: a quiet cluster stays as it is, and getting there took few moves. */
@@ -238,24 +269,26 @@ void program_end(struct world *w)
 }
 
 static struct {
-    uint64_t operations, planned[13];
+    uint64_t operations, planned[14];
 } totals;
 
-void program_count(const struct world *w)
+void program_count(struct world *w)
 {
+    if (w->failed)
+        tell_state(w);
     const uint64_t *done = (const uint64_t *)&w->planned->done;
     totals.operations += w->ops_done;
-    for (unsigned i = 0; i < 13; i++)
+    for (unsigned i = 0; i < 14; i++)
         totals.planned[i] += done[i];
 }
 
 void program_print(void)
 {
-    static const char *const names[13] = {
-        "plans", "slot changes", "expired", "failed disks", "leaders", "drains",  "called off",
-        "joins", "destroyed",    "storms",  "moves",        "blocked", "repeated"};
+    static const char *const names[14] = {
+        "plans", "slot changes", "expired", "failed disks", "leaders", "drains",   "called off",
+        "joins", "destroyed",    "storms",  "moves",        "blocked", "repeated", "weights"};
     printf("# client operations %lu", (unsigned long)totals.operations);
-    for (unsigned i = 0; i < 13; i++)
+    for (unsigned i = 0; i < 14; i++)
         printf(", %s %lu", names[i], (unsigned long)totals.planned[i]);
     printf("\n");
 }

@@ -12,6 +12,7 @@ enum {
     PLANNER_FENCE_MS = 1500,
     SUSPECT_MS = 500,
     DOWN_OUT_MS = 4000,
+    SETTLE_MS = 1500,
     CHANGES_MAX = 16, /* of one command */
     LOG_MAX = 512,
     MILLE = 1000,
@@ -24,6 +25,7 @@ enum command_kind {
     COMMAND_FAILED,
     COMMAND_OFFLINE,
     COMMAND_SLOTS,
+    COMMAND_WEIGHTS,
 };
 
 struct command {
@@ -33,7 +35,8 @@ struct command {
     uint64_t incarnation;
     enum target_admin admin;
     struct msg_shard_report report;
-    unsigned count; /* of the two below */
+    unsigned count; /* of one of those below */
+    struct rec_target_weight weights[SERVERS_MAX];
     struct rec_target_life lives[SERVERS_MAX];
     struct rec_slot_change changes[CHANGES_MAX];
 };
@@ -41,7 +44,7 @@ struct command {
 /* What a leader knows of a target, and forgets with its office. */
 struct seen {
     bool heard, failed;
-    int64_t heard_ms;
+    int64_t heard_ms, up_since_ms;
 };
 
 struct planned {
@@ -57,13 +60,14 @@ struct planned {
     unsigned log_count;
     int64_t commit_ms; /* of the last one in the log */
     unsigned under_way;
+    uint64_t capacity[SERVERS_MAX];
     struct command again; /* one that will be applied a second time */
     unsigned calm;        /* of 1000 faults so many do not happen */
     int64_t slots_ms;     /* when the last slot was changed by the planner */
     unsigned changes_healed;
     struct {
         uint64_t plans, changes, offline, failed, elections, drains, cancels, joins, destroyed,
-            storms, moved, blocked, repeated;
+            storms, moved, blocked, repeated, weights;
     } done;
 };
 

@@ -18,7 +18,11 @@ void leader_start(struct world *w)
     p->options.receptions_max = (uint32_t)prng_between(&w->prng, 1, 2);
     p->options.sends_max = (uint32_t)prng_between(&w->prng, 1, 2);
     p->options.replacements_max = (uint32_t)prng_between(&w->prng, 1, CHANGES_MAX);
+    p->options.small_max = 0;
+    p->options.settle_ms = SETTLE_MS;
     p->options.copies_wanted = 0;
+    for (unsigned i = 0; i < SERVERS_MAX; i++)
+        p->capacity[i] = prng_chance(&w->prng, 300) ? 2000000 : 1000000;
     p->leads = true;
 }
 
@@ -114,6 +118,13 @@ static void carry_out(struct world *w)
             c.lives[i] = plan->offline[i];
         log_propose(w, &c);
     }
+    if (plan->weight_count) {
+        struct command c = {
+            .kind = COMMAND_WEIGHTS, .is_planned = true, .count = plan->weight_count};
+        for (unsigned i = 0; i < plan->weight_count; i++)
+            c.weights[i] = plan->weights[i];
+        log_propose(w, &c);
+    }
     if (plan->replacement_count) {
         struct command c = {
             .kind = COMMAND_SLOTS, .is_planned = true, .count = plan->replacement_count};
@@ -147,6 +158,9 @@ void leader_check(struct world *w)
             views[count].heard = p->seen[i].heard;
             views[count].heard_ms = (uint64_t)p->seen[i].heard_ms;
             views[count].failed = p->seen[i].failed;
+            views[count].up_since_ms = (uint64_t)p->seen[i].up_since_ms;
+            views[count].is_told = p->seen[i].heard;
+            views[count].bytes_total = p->capacity[i];
             views[count++].receptions = receptions_of(w, i + 1);
         }
     struct cluster_view view = {.table = &w->leader.table,

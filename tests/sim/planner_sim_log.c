@@ -51,7 +51,8 @@ static void apply_register(struct world *w, const struct command *c)
     struct planned *p = w->planned;
     if (!leader_register(w, c->target, c->incarnation) || !p->leads)
         return;
-    p->seen[c->target] = (struct seen){.heard = true, .heard_ms = w->now_ms};
+    p->seen[c->target] =
+        (struct seen){.heard = true, .heard_ms = w->now_ms, .up_since_ms = w->now_ms};
     p->plan_at_ms = 0;
 }
 
@@ -119,6 +120,12 @@ static bool change_table(struct world *w, const struct command *c)
         return apply_offline(w, c);
     case COMMAND_SLOTS:
         return apply_slots(w, c);
+    case COMMAND_WEIGHTS:
+        for (unsigned i = 0; i < c->count; i++)
+            (void)shard_table_set_weight(t, version, c->weights[i].target, c->weights[i].weight,
+                                         c->weights[i].rebalance != 0);
+        w->planned->done.weights++;
+        return true;
     default:
         UNREACHABLE("command %d", c->kind);
     }
@@ -194,6 +201,8 @@ void log_elect(struct world *w)
         take_first(w);
     sim_trace(w, "a new leader, term %lu", (unsigned long)p->term);
     memset(p->seen, 0, sizeof p->seen);
+    planner_destroy(p->planner); /* what it keeps is the old leader's */
+    p->planner = planner_create();
     p->leads = true;
     p->since_ms = p->commit_ms = w->now_ms;
     p->under_way = 0;
