@@ -224,7 +224,23 @@ static void make(const struct planning *p, const struct inputs *in, struct balan
     free(changed);
 }
 
-/* Whether the slots are those that the plan began with, or wants. */
+/* Whether the shard's slots are those that the plan began with, or wants; what it keeps must be
+ * there: a move that was under way when it was made may have failed. */
+static bool fits_shard(const struct balance *b, const struct shard *s, unsigned copies,
+                       uint32_t shard)
+{
+    const uint32_t *from = b->from[copies] + (size_t)shard * copies;
+    const uint32_t *to = b->to[copies] + (size_t)shard * copies;
+    for (unsigned i = 0; i < copies; i++) {
+        uint32_t target = holder(s, i);
+        if (!is_listed(from, copies, target) && !is_listed(to, copies, target))
+            return false;
+        if (is_listed(from, copies, to[i]) && !holds(s, copies, to[i]))
+            return false;
+    }
+    return true;
+}
+
 static bool fits(const struct balance *b, const struct shard_table *table)
 {
     if (b->shard_count != table->shard_count)
@@ -233,13 +249,8 @@ static bool fits(const struct balance *b, const struct shard_table *table)
         if ((b->from[copies] != NULL) != (table->shards[copies] != NULL))
             return false;
         for (uint32_t shard = 0; b->from[copies] && shard < table->shard_count; shard++)
-            for (unsigned i = 0; i < copies; i++) {
-                uint32_t target = holder(&table->shards[copies][shard], i);
-                size_t row = (size_t)shard * copies;
-                if (!is_listed(b->from[copies] + row, copies, target) &&
-                    !is_listed(b->to[copies] + row, copies, target))
-                    return false;
-            }
+            if (!fits_shard(b, &table->shards[copies][shard], copies, shard))
+                return false;
     }
     return true;
 }
@@ -269,17 +280,11 @@ void plan_balance(struct planning *p)
 
 /* ---- its moves ---- */
 
-/* A move that was under way counts as done in the plan, also one to a target that an operator has
- * announced to be away since. */
-static bool is_open(const struct planning *p, uint32_t target)
-{
-    const struct standing_of *s = standing_of(p, target);
-    return s->standing == STANDING_WELL && !s->is_maintained && !s->is_drained;
-}
-
 static bool may_receive(const struct planning *p, uint32_t target)
 {
-    return is_open(p, target) && standing_of(p, target)->receptions < p->receptions_max;
+    const struct standing_of *s = standing_of(p, target);
+    return s->standing == STANDING_WELL && !s->is_maintained && !s->is_drained &&
+           s->receptions < p->receptions_max;
 }
 
 uint32_t balance_wish(const struct planning *p, unsigned copies, uint32_t shard, uint32_t target)
@@ -293,7 +298,9 @@ uint32_t balance_wish(const struct planning *p, unsigned copies, uint32_t shard,
     if (is_listed(row, copies, target))
         return RING_CLOSED;
     for (unsigned i = 0; i < copies; i++) {
-        if (holds(s, copies, row[i]) || !is_open(p, row[i]))
+        const struct standing_of *in = standing_of(p, row[i]);
+        if (holds(s, copies, row[i]) || in->standing != STANDING_WELL || in->is_maintained ||
+            in->is_drained)
             continue;
         if (may_receive(p, row[i]))
             return row[i];

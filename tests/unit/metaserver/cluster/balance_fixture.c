@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "common/base/prng.h"
 #include "common/ring/ring.h"
 
 enum { STEPS_MAX = 6000, STILL_STEPS = 80 /* more than waits take */ };
@@ -19,14 +18,14 @@ void world_finish(void)
 
 void world_start(unsigned targets, uint32_t shards, unsigned copies)
 {
-    struct prng random;
     memset(&world, 0, sizeof world);
     leader_init(&world.l, targets, shards, copies);
     world.l.options.copies_wanted = 1u << copies;
     world.copies = copies;
-    prng_init(&random, 1);
+    world.ends_per_mille = 1000;
+    prng_init(&world.random, 1);
     for (unsigned i = 0; i < WORLD_SHARDS; i++)
-        world.bytes[i] = prng_between(&random, 800, 1200);
+        world.bytes[i] = prng_between(&world.random, 800, 1200);
 }
 
 void world_join(uint32_t number, uint64_t incarnation)
@@ -59,6 +58,8 @@ static void count_plan(void)
         world.moves += state == SLOT_INSYNC;
         world.repairs += state == SLOT_OFFLINE;
         world.bytes_moved += world.bytes[c->shard];
+        const struct target *to = shard_table_target(&world.l.f.table, c->new_target);
+        CU_ASSERT_TRUE(to && to->state == TARGET_UP && to->admin == TARGET_ACTIVE);
         CU_ASSERT_TRUE(++receives[c->new_target] <= world.l.options.receptions_max);
     }
 }
@@ -70,7 +71,8 @@ static void step(const uint32_t *silent, unsigned number)
     count_plan();
     leader_apply(&world.l);
     for (uint32_t shard = 0; shard < world.l.f.table.shard_count; shard++)
-        leader_finish(&world.l, world.copies, shard);
+        if (prng_chance(&world.random, world.ends_per_mille))
+            leader_finish(&world.l, world.copies, shard);
     world.not_full += cluster_summarize(&world.l.f.table).full < world.l.f.table.shard_count;
     if (world.leaders_every && number % world.leaders_every == world.leaders_every - 1)
         world_change_leader();

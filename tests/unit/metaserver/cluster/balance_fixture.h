@@ -2,6 +2,7 @@
 #ifndef CAIRN_TESTS_CLUSTER_BALANCE_FIXTURE_H
 #define CAIRN_TESTS_CLUSTER_BALANCE_FIXTURE_H
 
+#include "common/base/prng.h"
 #include "tests/unit/metaserver/cluster/cluster_fixture.h"
 
 enum { WORLD_SHARDS = 256 };
@@ -13,7 +14,9 @@ struct world {
     uint64_t bytes_moved;
     uint32_t moves, repairs; /* begun */
     unsigned leaders_every;  /* steps; 0 = one leader */
-    unsigned not_full;       /* steps at whose end a shard lacked a copy */
+    unsigned ends_per_mille; /* of the resyncs under way, in a step */
+    struct prng random;
+    unsigned not_full; /* steps at whose end a shard lacked a copy */
 };
 extern struct world world;
 
@@ -25,7 +28,7 @@ void world_finish(void);
 void world_join(uint32_t number, uint64_t incarnation);
 /* Another one, which knows nothing but the table. */
 void world_change_leader(void);
-/* Steps of 500 ms: plans are carried out, resyncs end within the step. */
+/* Steps of 500 ms: plans are carried out, resyncs end within the step, or with ends_per_mille. */
 void world_pass(unsigned steps, const uint32_t *silent);
 /* Until nothing is left to do; then nothing is begun any more, by whichever leader. */
 void world_settle(const uint32_t *silent);

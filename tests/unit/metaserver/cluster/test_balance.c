@@ -2,7 +2,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "common/base/prng.h"
 #include "tests/unit/metaserver/cluster/balance_fixture.h"
 
 enum { SHARDS = WORLD_SHARDS, LEADER_EVERY = 37 };
@@ -196,7 +195,7 @@ static void drain_meanwhile(void)
 static void change_something(struct prng *random, unsigned *targets, bool *away)
 {
     uint32_t id = (uint32_t)prng_between(random, 1, *targets);
-    switch (prng_below(random, 6)) {
+    switch (prng_below(random, 7)) {
     case 0:
     case 1:
         if (*targets < 14) {
@@ -212,6 +211,10 @@ static void change_something(struct prng *random, unsigned *targets, bool *away)
         break;
     case 4:
         *away = !*away;
+        break;
+    case 5:
+        CU_ASSERT_EQUAL(
+            shard_table_set_maintenance(&world.l.f.table, ++world.l.f.version, id, 3600000), 0);
         break;
     default:
         world_change_leader();
@@ -234,6 +237,7 @@ static void planning_ends(void)
         uint64_t lives = 1;
         world_start(targets, 32, copies);
         world.l.options.down_out_ms = 20000;
+        world.ends_per_mille = 200;
         for (uint32_t id = 1; id <= targets; id++)
             world_set_space(id, prng_between(&random, 10, 40), 10);
         if (prng_chance(&random, 500))
@@ -244,6 +248,7 @@ static void planning_ends(void)
                 world_join(1, ++lives);
             world_pass((unsigned)prng_between(&random, 1, 120), away ? SILENT(1) : NULL);
         }
+        world.ends_per_mille = 1000;
         for (uint32_t id = 1; id <= targets; id++) {
             world_set_admin(id, TARGET_ACTIVE);
             world.l.views[id - 1].bytes_used = 0;
