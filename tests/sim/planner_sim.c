@@ -8,10 +8,10 @@
 #include "common/base/check.h"
 #include "common/base/banned.h"
 
-enum { SERVERS_FIRST_MAX = 8, OPERATOR_MS = 1500, CHANGES_HEALED_MAX = 8 };
+enum { SERVERS_FIRST_MAX = 8, OPERATOR_MS = 1500, STILL_MS = 3000, CHANGES_HEALED_MAX = 8 };
 
 const struct sim_program sim_program = {
-    .name = "planner", .seeds = 1000, .events = 16000, .end_ms = 90000, .still_ms = 3000};
+    .name = "planner", .seeds = 1000, .events = 16000, .end_ms = 90000, .still_ms = STILL_MS};
 
 /* ---- the beginning ---- */
 
@@ -218,7 +218,7 @@ bool program_is_quiet(const struct world *w)
     const struct planned *p = w->planned;
     if (!p->leads || p->log_count > 0 || p->planned_version != w->leader.table.version ||
         p->plan->replacement_count > 0 || p->plan->weight_count > 0 ||
-        w->now_ms < p->since_ms + LEASE_MS + MARGIN_MS + 500)
+        w->now_ms < p->slots_ms + STILL_MS || w->now_ms < p->since_ms + LEASE_MS + MARGIN_MS + 500)
         return false;
     for (unsigned i = 0; i < w->server_count; i++)
         if (!server_is_settled(w, i) || (is_to_be_filled(w, i) && p->plan->blocked_count == 0))
