@@ -461,7 +461,7 @@ uint32_t chunkserver_target(const struct chunkserver *cs)
 
 bool chunkserver_has_lease(const struct chunkserver *cs)
 {
-    return clock_now_ms() < cs->heartbeat.lease_expires_ms;
+    return clock_now_ms() < cs->heartbeat.lease.expires_ms;
 }
 
 struct store *chunkserver_store(struct chunkserver *cs)

@@ -71,7 +71,6 @@ static void registered(struct chunkserver *cs, const struct msg_target_register_
         return;
     }
     h->registered = true;
-    h->table_wanted = m->table_version;
     log_info("register.done", "target=%u incarnation=%llu term=%llu", m->target,
              (unsigned long long)cs->info.incarnation, (unsigned long long)m->term);
     if (cs->target == 0) {
@@ -122,11 +121,11 @@ static void register_send(struct chunkserver *cs)
 
 /* ---- heartbeats ---- */
 
-static void lease_set(struct chunkserver *cs, int64_t expires_ms)
+static void lease_tell(struct chunkserver *cs)
 {
     struct heartbeat *h = &cs->heartbeat;
+    int64_t expires_ms = h->lease.expires_ms;
     struct chain_event e = {.kind = CHAIN_EVENT_LEASE, .u.lease.expires_ms = expires_ms};
-    h->lease_expires_ms = expires_ms;
     driver_event(cs, &e);
     bool has = clock_now_ms() < expires_ms;
     if (has && !h->has_lease)
@@ -135,17 +134,10 @@ static void lease_set(struct chunkserver *cs, int64_t expires_ms)
     h->has_lease = has;
 }
 
-/* Who was given up while he was away has lost places that his old table still shows him in: before
- * he may serve he needs one made after he registered (D2). */
-static bool table_is_ours(struct chunkserver *cs)
+void heartbeat_table_taken(struct chunkserver *cs)
 {
-#ifdef PLANT_D2_TABLE
-    return true;
-#endif
-    if (cs->table.version >= cs->heartbeat.table_wanted)
-        return true;
-    table_refresh(cs);
-    return false;
+    if (lease_table_taken(&cs->heartbeat.lease, cs->table.version))
+        lease_tell(cs);
 }
 
 static void answered(struct chunkserver *cs, const struct beat *b, const struct msg_heartbeat_r *m)
@@ -161,9 +153,10 @@ static void answered(struct chunkserver *cs, const struct beat *b, const struct 
     }
     h->lease_ms = m->lease_ms;
     /* Counted from the moment of sending: the leader counts from the later one of receiving. */
-    int64_t expires_ms = b->sent_ms + m->lease_ms;
-    if (cs->life != LIFE_LEAVING && expires_ms > h->lease_expires_ms && table_is_ours(cs))
-        lease_set(cs, expires_ms);
+    struct lease_offer offer = {.expires_ms = b->sent_ms + m->lease_ms,
+                                .version = m->table_version};
+    if (cs->life != LIFE_LEAVING && lease_offered(&h->lease, offer, cs->table.version))
+        lease_tell(cs);
     if (m->table_version > cs->table.version)
         table_refresh(cs);
     driver_set_rate(cs, m->background_rate);
@@ -243,7 +236,7 @@ static void on_timer(void *arg)
 void heartbeat_tick(struct chunkserver *cs)
 {
     struct heartbeat *h = &cs->heartbeat;
-    if (h->has_lease && clock_now_ms() >= h->lease_expires_ms) {
+    if (h->has_lease && clock_now_ms() >= h->lease.expires_ms) {
         h->has_lease = false;
         log_warn("lease.lost",
                  "name=%s: no answer from a metadata leader: reads and writes are refused until "
@@ -310,7 +303,8 @@ void heartbeat_goodbye(struct chunkserver *cs)
         return;
     }
     /* First ours, then the leader's: it may give our place away at once. */
-    lease_set(cs, 0);
+    h->lease = (struct lease){0};
+    lease_tell(cs);
     struct msg_target_goodbye m = {.target = cs->target, .incarnation = cs->info.incarnation};
     bytes_clear(&cs->body);
     encode_target_goodbye(&cs->body, &m);

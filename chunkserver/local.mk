@@ -9,6 +9,7 @@ noinst_LIBRARIES += %D%/libchunkserver.a
     %D%/housekeeping.c \
     %D%/inventory.c \
     %D%/left.c \
+    %D%/lease.c %D%/lease.h \
     %D%/options.c %D%/options.h \
     %D%/peers.c \
     %D%/private.h \

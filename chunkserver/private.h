@@ -7,6 +7,7 @@
 
 #include "chunkserver/chain/chain.h"
 #include "chunkserver/chunkserver.h"
+#include "chunkserver/lease.h"
 #include "common/base/bytes.h"
 #include "common/base/list.h"
 #include "common/base/log.h"
@@ -104,9 +105,8 @@ struct peers {
 struct heartbeat {
     struct loop_timer timer;
     bool registered, registering;
-    uint64_t table_wanted; /* no lease counts before this version is here */
     unsigned outstanding;
-    int64_t lease_expires_ms;
+    struct lease lease;
     uint32_t lease_ms;
     bool has_lease; /* as last logged */
     uint64_t term;  /* highest that is durable in the store */
@@ -289,7 +289,8 @@ void peers_release(struct chunkserver *cs);
 void heartbeat_start(struct chunkserver *cs);
 void heartbeat_now(struct chunkserver *cs);
 void heartbeat_tick(struct chunkserver *cs);
-void heartbeat_fail(struct chunkserver *cs); /* the store has failed: tell, then end */
+void heartbeat_table_taken(struct chunkserver *cs); /* a lease may have waited for it */
+void heartbeat_fail(struct chunkserver *cs);        /* the store has failed: tell, then end */
 void heartbeat_goodbye(struct chunkserver *cs);
 void heartbeat_stop(struct chunkserver *cs);
 void report_send(struct chunkserver *cs, const struct msg_shard_report *report);

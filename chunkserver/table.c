@@ -98,6 +98,7 @@ int table_take(struct chunkserver *cs, const struct msg_shard_table_r *m)
             view_tell(cs, &before[i]);
         }
         cs->table_fetch.changed += changed;
+        heartbeat_table_taken(cs);
     }
     free(before);
     return status;
@@ -116,9 +117,6 @@ static void on_table(void *arg, struct rpc_reply *reply)
         status = decode_shard_table_r(reply->body, reply->version, &m);
     if (status == 0)
         status = table_take(cs, &m);
-    if (status == 0 && !chunkserver_has_lease(cs) &&
-        cs->table.version >= cs->heartbeat.table_wanted)
-        heartbeat_now(cs); /* the lease may have waited for this */
     if (status != 0)
         log_warn("table.failed", "error=%s detail=\"%s\"", err_name(status), reply->detail);
     if (f->again || status != 0)

@@ -53,7 +53,9 @@ void copy_mark(struct copy *copy, const struct op *op)
         mark(copy, op->offset / BLOCK_SIZE, op->length ? end : 0);
         break;
     case CHAIN_TRUNCATE:
+#ifndef PLANT_D9
         mark_truncated(copy, op->length / BLOCK_SIZE);
+#endif
         break;
     default:
         break;

@@ -175,6 +175,7 @@ static bool shard_register(struct shard_table *t, struct shard *s, unsigned copi
         process_replaced(s, copies, slot);
         changed = true;
     }
+    changed = move_settle_short(t, s, copies) || changed;
     return move_settle_filling(t, s, copies) || changed;
 }
 
@@ -263,6 +264,7 @@ static bool shard_offline(struct shard_table *t, struct shard *s, unsigned copie
         slot_set(s, slot, SLOT_OFFLINE);
         changed = true;
     }
+    changed = move_settle_short(t, s, copies) || changed;
     return move_settle_filling(t, s, copies) || changed;
 }
 
@@ -377,12 +379,10 @@ static bool synced(const struct shard_table *t, struct shard *s, struct slot *sl
     if (slot->state != SLOT_SYNCING || !by_source || !target_is_up(t, report->reporter) ||
         !target_is_up(t, slot->target))
         return false;
-#ifndef PLANT_BETWEEN
     /* An incoming target that is in sync stands last in the chain until it takes its slot: nobody
      * comes before it who may lack what it has. The source repeats its report. */
     if (s->move.incoming && s->move.state == SLOT_INSYNC)
         return false;
-#endif
     slot_set(s, slot, SLOT_INSYNC);
     if (slot->instead_of)
         shard_left(s, slot->instead_of, report->chunks, report->bytes);
@@ -420,6 +420,7 @@ bool shard_table_report(struct shard_table *t, uint64_t version,
         changed = move_report(t, s, report);
     if (!changed)
         return false;
+    (void)move_settle_short(t, s, report->copies);
     (void)move_settle_filling(t, s, report->copies);
     shard_changed(t, s, version);
 #ifdef PLANT_LEFT

@@ -83,6 +83,41 @@ bool move_settle_in_sync(const struct shard_table *t, struct shard *s, unsigned 
     return true;
 }
 
+static struct slot *slot_without_copy(struct shard *s, unsigned copies)
+{
+    struct slot *found = NULL;
+    for (unsigned i = 0; i < copies; i++)
+        if (s->slot[i].state == SLOT_OFFLINE || (s->slot[i].state == SLOT_SYNCING && !found))
+            found = &s->slot[i];
+    return found;
+}
+
+bool move_settle_short(const struct shard_table *t, struct shard *s, unsigned copies)
+{
+    struct slot *slot = slot_without_copy(s, copies);
+#ifdef PLANT_D18_LEAVE
+    return false;
+#endif
+    if (!s->move.incoming || s->move.state != SLOT_INSYNC || !slot ||
+        shard_others_in_sync(t, s, copies, 0) == 0)
+        return false;
+    struct shard_move next = {0};
+    if (slot->state == SLOT_OFFLINE)
+        slot_set(s, slot, SLOT_SYNCING);
+    else if (target_may_receive(t, slot->target))
+        next = (struct shard_move){
+            .incoming = slot->target, .outgoing = s->move.outgoing, .state = SLOT_SYNCING};
+    slot_set(s, outgoing_slot(s, copies), SLOT_INSYNC);
+    shard_left(s, slot->instead_of ? slot->instead_of : slot->target, s->move.chunks,
+               s->move.bytes);
+    slot->target = s->move.incoming;
+    slot->instead_of = 0;
+    slot_set(s, slot, SLOT_INSYNC);
+    shard_move_behind(s, copies, slot);
+    s->move = next;
+    return true;
+}
+
 bool move_settle_filling(const struct shard_table *t, struct shard *s, unsigned copies)
 {
     if (!s->move.incoming || s->move.state != SLOT_SYNCING)

@@ -42,6 +42,10 @@ void move_revert(struct shard *s, unsigned copies, bool again);
 /* Targets' states have changed: the incoming target in sync, or the one it follows, may be gone.
  * Nothing happens while nobody in sync is up. Before the slots are looked at. */
 bool move_settle_in_sync(const struct shard_table *t, struct shard *s, unsigned copies);
+/* A slot lacks its copy while another one's target is about to leave: the incoming target takes the
+ * empty slot, and nobody leaves. Where that slot's own target is being filled it becomes the
+ * incoming one. After the slots. */
+bool move_settle_short(const struct shard_table *t, struct shard *s, unsigned copies);
 /* Slots or targets have changed: an incoming target that is being filled takes the slot at once
  * when that is not in sync any more, and is dropped when it is down itself. After the slots. */
 bool move_settle_filling(const struct shard_table *t, struct shard *s, unsigned copies);

@@ -120,7 +120,10 @@ static bool holds(const struct shard *s, unsigned copies, const uint32_t *target
 {
     bool any = has(targets, count, s->move.incoming);
     for (unsigned i = 0; i < copies; i++)
-        any = any || has(targets, count, s->slot[i].target);
+#ifdef PLANT_D18_EARLY /* what is on its way counts as gone */
+        if (!s->move.incoming || s->slot[i].target != s->move.outgoing)
+#endif
+            any = any || has(targets, count, s->slot[i].target);
     return any;
 }
 

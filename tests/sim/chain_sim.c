@@ -1,7 +1,7 @@
-/* The chain simulator's loop, clock, faults and command line.
+/* The loop, clock, common faults and command line of sim-chain and sim-planner.
  *
- *   SEEDS=n   seeds to run (default 2000)    SEED=s   only this one, or the first of SEEDS
- *   EVENTS=n  events with faults per seed (default 12000)   TRACE=1  print what happens */
+ *   SEEDS=n   seeds to run                  SEED=s   only this one, or the first of SEEDS
+ *   EVENTS=n  events with faults per seed   TRACE=1  print what happens */
 #include "tests/sim/chain_sim.h"
 
 #include <stdarg.h>
@@ -12,7 +12,7 @@
 #include "common/base/check.h"
 #include "common/base/banned.h"
 
-enum { SEEDS_DEFAULT = 2000, EVENTS_DEFAULT = 12000, END_MS = 60000, TICK_MS = 20 };
+enum { TICK_MS = 20 };
 
 void sim_fail(struct world *w, const char *format, ...)
 {
@@ -24,8 +24,8 @@ void sim_fail(struct world *w, const char *format, ...)
     va_start(args, format);
     vprintf(format, args);
     va_end(args);
-    printf("\nnot ok sim/chain seed=%lu; again: SEED=%lu SEEDS=1 tests/sim/sim-chain\n",
-           (unsigned long)w->seed, (unsigned long)w->seed);
+    printf("\nnot ok sim/%s seed=%lu; again: SEED=%lu SEEDS=1 tests/sim/sim-%s\n", sim_program.name,
+           (unsigned long)w->seed, (unsigned long)w->seed, sim_program.name);
 }
 
 void sim_trace(struct world *w, const char *format, ...)
@@ -119,7 +119,7 @@ struct sim_event *sim_schedule(struct world *w, int64_t delay_ms, enum sim_event
 
 /* ---- faults ---- */
 
-static void crash(struct world *w, unsigned i, bool power)
+void sim_crash(struct world *w, unsigned i, bool power)
 {
     if (!w->servers[i].alive)
         return;
@@ -127,7 +127,7 @@ static void crash(struct world *w, unsigned i, bool power)
     sim_schedule(w, (int64_t)prng_between(&w->prng, 10, 4000), SIM_RESTART)->server = i;
 }
 
-static void cut_some(struct world *w, unsigned a)
+void sim_cut_some(struct world *w, unsigned a)
 {
     unsigned b = (unsigned)prng_below(&w->prng, w->server_count + 1);
     b = b == w->server_count ? SERVERS_MAX : b;
@@ -140,45 +140,31 @@ static void cut_some(struct world *w, unsigned a)
     sim_trace(w, "cut %u %s %u", a, both ? "<->" : "->", b);
 }
 
-static void fault(struct world *w)
+/* Choices 0 to 7; connections heal twice as often as they break. */
+void sim_fault_common(struct world *w, unsigned i, unsigned choice, int64_t until_ms)
 {
-    unsigned i = (unsigned)prng_below(&w->prng, w->server_count);
     struct server *s = &w->servers[i];
-    int64_t until_ms = w->now_ms + (int64_t)prng_between(&w->prng, 50, 3000);
-    switch (prng_below(&w->prng, 12)) {
+    switch (choice) {
     case 0:
     case 1:
-        crash(w, i, prng_chance(&w->prng, 500));
+        sim_cut_some(w, i);
         break;
     case 2:
-        for (unsigned k = 0; prng_chance(&w->prng, 300) && k < w->server_count; k++)
-            crash(w, k, true);
-        break;
     case 3:
-        for (unsigned k = 0; prng_chance(&w->prng, 700) && k < w->server_count; k++)
-            crash(w, k, false);
-        break;
-    case 4:
-    case 5:
-        cut_some(w, i);
-        break;
-    case 6:
-    case 7:
         memset(w->cut, 0, sizeof w->cut);
         break;
-    case 8:
+    case 4:
         connection_break(w, i, (unsigned)prng_below(&w->prng, w->server_count));
         break;
-    case 9:
+    case 5:
         s->paused_until_ms = until_ms;
         break;
-    case 10:
+    case 6:
         s->slow_until_ms = until_ms;
         break;
     default:
         s->no_space_until_ms = until_ms;
     }
-    sim_schedule(w, (int64_t)prng_between(&w->prng, 20, 900), SIM_FAULT);
 }
 
 static void heal(struct world *w)
@@ -188,10 +174,9 @@ static void heal(struct world *w)
     memset(w->cut, 0, sizeof w->cut);
     for (unsigned i = 0; i < w->server_count; i++) {
         struct server *s = &w->servers[i];
-        s->slow_until_ms = s->no_space_until_ms = 0;
-        if (!s->alive)
-            server_start(w, i);
+        s->slow_until_ms = s->no_space_until_ms = s->table_late_until_ms = 0;
     }
+    program_heal(w);
 }
 
 /* ---- events ---- */
@@ -234,10 +219,8 @@ static void on_heartbeat(struct world *w, struct sim_event *e)
 
 static void on_leader_answer(struct world *w, struct sim_event *e, enum sim_event_kind kind)
 {
-    if (kind == SIM_HEARTBEAT_BACK)
-        leader_heartbeat(w, e);
-    bool current = leader_target(w, e->server)->incarnation == e->incarnation;
-    if (!current || w->cut[SERVERS_MAX][e->server])
+    bool answers = kind == SIM_HEARTBEAT_BACK ? leader_heartbeat(w, e) : leader_serves_table(w, e);
+    if (!answers || w->cut[SERVERS_MAX][e->server])
         return;
     struct sim_event *back = sim_schedule(w, sim_delay(w, 4), kind);
     back->server = e->server;
@@ -251,17 +234,17 @@ static void on_leader_answer(struct world *w, struct sim_event *e, enum sim_even
 static void on_heartbeat_back(struct world *w, struct sim_event *e)
 {
     struct server *s = &w->servers[e->server];
-    struct chain_event event = {.kind = CHAIN_EVENT_LEASE,
-                                .u.lease.expires_ms = e->sent_ms + LEASE_MS};
     if (e->id > s->table_seen)
         s->table_seen = e->id;
-#ifndef PLANT_D2_TABLE
-    /* As the daemon does: who was given up meanwhile needs the table that says so. */
-    if (server_clock(w, e->server) >= s->lease_ms && s->table.version < e->id)
+    server_take_lease(w, e->server, e->sent_ms + LEASE_MS, e->id);
+}
+
+static void on_fault(struct world *w)
+{
+    if (!w->faults)
         return;
-#endif
-    s->lease_ms = event.u.lease.expires_ms;
-    server_event(w, e->server, &event);
+    program_fault(w);
+    sim_schedule(w, (int64_t)prng_between(&w->prng, 20, 900), SIM_FAULT);
 }
 
 /* Events of a process: dropped when it is gone, late when it is paused. */
@@ -281,7 +264,8 @@ static bool is_held_by_pause(const struct world *w, const struct sim_event *e)
 static void dispatch(struct world *w, struct sim_event *e)
 {
     struct server *s = &w->servers[e->server];
-    if (is_for_process(e->kind) && (!s->alive || s->incarnation != e->incarnation))
+    if (is_for_process(e->kind) && (!s->alive || s->incarnation != e->incarnation ||
+                                    (s->disk_failed && e->kind != SIM_HEARTBEAT)))
         return;
     switch (e->kind) {
     case SIM_STORE:
@@ -336,14 +320,16 @@ static void dispatch(struct world *w, struct sim_event *e)
             client_send(w, e->peer);
         break;
     case SIM_RESTART:
-        if (!s->alive)
+        if (!s->alive && !s->gone)
             server_start(w, e->server);
         break;
     case SIM_BREAK:
         break;
     case SIM_FAULT:
-        if (w->faults)
-            fault(w);
+        on_fault(w);
+        break;
+    case SIM_PROGRAM:
+        program_event(w, e);
         break;
     }
 }
@@ -371,20 +357,13 @@ static void world_init(struct world *w, uint64_t seed)
     w->seed = seed;
     w->faults = true;
     prng_init(&w->prng, seed);
-    w->server_count = (unsigned)prng_between(&w->prng, 3, SERVERS_MAX);
-    w->shard_count = (unsigned)prng_between(&w->prng, 1, SHARDS_MAX);
-    w->servers = calloc(w->server_count, sizeof *w->servers);
+    w->servers = calloc(SERVERS_MAX, sizeof *w->servers);
     CHECK(w->servers != NULL);
     for (unsigned shard = 0; shard < SHARDS_MAX; shard++)
         for (unsigned chunk = 0; chunk < CHUNKS; chunk++)
             w->history[shard][chunk].acked = w->history[shard][chunk].synced =
                 w->history[shard][chunk].read_floor = -1;
-    leader_init(w);
-    for (unsigned i = 0; i < w->server_count; i++) {
-        w->servers[i].clock_rate = 0.98 + 0.0001 * (double)prng_below(&w->prng, 400);
-        w->servers[i].clock_offset_ms = (int64_t)prng_below(&w->prng, 100000);
-        server_start(w, i);
-    }
+    program_start(w);
     for (unsigned i = 0; i < CLIENTS; i++)
         sim_schedule(w, 300 + i, SIM_CLIENT)->peer = i;
     sim_schedule(w, 50, SIM_LEADER);
@@ -410,6 +389,7 @@ static void world_release(struct world *w)
         for (unsigned chunk = 0; chunk < CHUNKS; chunk++)
             free(w->history[shard][chunk].nodes);
     leader_release(w);
+    program_release(w);
     free(w->heap);
     free(w->servers);
 }
@@ -419,19 +399,16 @@ static bool is_quiet(const struct world *w)
     for (unsigned i = 0; i < CLIENTS; i++)
         if (w->clients[i].busy)
             return false;
-    for (unsigned i = 0; i < w->server_count; i++)
-        if (!w->servers[i].alive || chain_busy_count(w->servers[i].chain) ||
-            leader_target(w, i)->incarnation != w->servers[i].incarnation ||
-            leader_target(w, i)->state != TARGET_UP)
-            return false;
-    return leader_all_insync(w);
+    return program_is_quiet(w);
 }
 
-struct totals {
-    uint64_t operations, moves, moved;
-};
+static void run_until(struct world *w, int64_t end_ms, bool quiet)
+{
+    while (!w->failed && (!quiet || !is_quiet(w)) && w->now_ms < end_ms)
+        run_one(w);
+}
 
-static bool run_seed(uint64_t seed, uint64_t events, struct totals *t)
+static bool run_seed(uint64_t seed, uint64_t events)
 {
     struct world *w = calloc(1, sizeof *w);
     CHECK(w != NULL);
@@ -440,18 +417,18 @@ static bool run_seed(uint64_t seed, uint64_t events, struct totals *t)
     while (!w->failed && w->events_done < events)
         run_one(w);
     heal(w);
-    int64_t end_ms = w->now_ms + END_MS;
-    while (!w->failed && !is_quiet(w) && w->now_ms < end_ms)
-        run_one(w);
+    run_until(w, w->now_ms + sim_program.end_ms, true);
+    if (!w->failed && is_quiet(w))
+        run_until(w, w->now_ms + sim_program.still_ms, false);
     if (!w->failed && !is_quiet(w))
         sim_fail(w, "not all operations completed and all slots in sync %d s after the last fault",
-                 END_MS / 1000);
-    if (!w->failed)
+                 (int)(sim_program.end_ms / 1000));
+    if (!w->failed) {
         oracle_end(w);
+        program_end(w);
+    }
     bool ok = !w->failed;
-    t->operations += w->ops_done;
-    t->moves += w->moves;
-    t->moved += w->moved;
+    program_count(w);
     world_release(w);
     free(w);
     return ok;
@@ -463,19 +440,17 @@ static uint64_t number_from_env(const char *name, uint64_t otherwise)
     return text && *text ? strtoull(text, NULL, 10) : otherwise;
 }
 
-int main(void)
+int sim_main(void)
 {
     uint64_t first = number_from_env("SEED", 1);
-    uint64_t seeds = number_from_env("SEEDS", getenv("SEED") ? 1 : SEEDS_DEFAULT);
-    uint64_t events = number_from_env("EVENTS", EVENTS_DEFAULT);
-    struct totals t = {0};
+    uint64_t seeds = number_from_env("SEEDS", getenv("SEED") ? 1 : sim_program.seeds);
+    uint64_t events = number_from_env("EVENTS", sim_program.events);
     for (uint64_t i = 0; i < seeds; i++)
-        if (!run_seed(first + i, events, &t)) {
+        if (!run_seed(first + i, events)) {
             printf("# caught after %lu seeds\n", (unsigned long)(i + 1));
             return EXIT_FAILURE;
         }
-    printf("# %lu client operations, %lu of %lu moves of slots completed\n",
-           (unsigned long)t.operations, (unsigned long)t.moved, (unsigned long)t.moves);
-    printf("ok sim/chain %lu seeds, 0 violations\n", (unsigned long)seeds);
+    program_print();
+    printf("ok sim/%s %lu seeds, 0 violations\n", sim_program.name, (unsigned long)seeds);
     return EXIT_SUCCESS;
 }

@@ -1,5 +1,7 @@
-/* The chain simulator: chunkservers around the real replication core, a model of the leader, of
- * disks, connections and clients, and an oracle. One seed, one run; nothing else is random. */
+/* The simulators of the data path: chunkservers around the real replication core, models of disks,
+ * connections and clients, and an oracle. Two programs bring a leader and faults of their own:
+ * sim-chain (chain_sim_main.c, chain_sim_leader.c) and sim-planner (planner_sim*.c). One seed, one
+ * run; nothing else is random. */
 #ifndef CAIRN_TESTS_SIM_CHAIN_SIM_H
 #define CAIRN_TESTS_SIM_CHAIN_SIM_H
 
@@ -7,22 +9,21 @@
 #include <stdint.h>
 
 #include "chunkserver/chain/chain.h"
+#include "chunkserver/lease.h"
 #include "common/base/prng.h"
 #include "common/ring/shard_table.h"
 
 enum {
-    SERVERS_MAX = 5,
-    SHARDS_MAX = 3,
-    SHARD_ROWS = 4,  /* a power of two */
+    SERVERS_MAX = 10,
+    SHARDS_MAX = 8,
     SLOTS = 3,       /* chunks per shard that exist at a time */
     GENERATIONS = 6, /* of each of them, one after the other */
     CHUNKS = SLOTS * GENERATIONS,
     BLOCKS = 8,
     CLIENTS = 4,
+    INTENTS = 1024, /* of each client, the last ones */
     NODES_MAX = 4000,
     LEASE_MS = 1000,
-    LEASE_MARGIN_MS = 100,
-    FENCE_MS = 1250,
     HEARTBEAT_MS = 200,
 };
 #define TORN_BIT (1ull << 63)
@@ -70,6 +71,9 @@ struct request { /* an rpc that a server is to answer */
 
 struct server {
     bool alive;
+    bool disk_failed; /* the process lives and says so, and does nothing else */
+    bool gone;        /* for good, with its disk */
+    unsigned host;
     bool registered; /* this incarnation */
     uint64_t incarnation;
     struct chain *chain;
@@ -77,10 +81,10 @@ struct server {
     struct stored store[SHARDS_MAX][CHUNKS];
     double clock_rate;
     int64_t clock_offset_ms;
-    int64_t paused_until_ms, no_space_until_ms, slow_until_ms;
+    int64_t paused_until_ms, no_space_until_ms, slow_until_ms, table_late_until_ms;
     uint64_t table_seen;
-    int64_t lease_ms;         /* when it ends, by its clock */
     struct shard_table table; /* as last fetched */
+    struct lease lease;
     struct call calls[CALLS_MAX];
     unsigned call_count;
     struct result *results[RESULTS_MAX];
@@ -93,7 +97,7 @@ struct server {
 struct leader {
     uint64_t version; /* of the last command */
     struct shard_table table;
-    uint8_t copies[SHARDS_MAX]; /* shard i is row i of the table with so many */
+    uint8_t copies[SHARDS_MAX], row[SHARDS_MAX]; /* where shard i stands in the table */
     int64_t heard_ms[SERVERS_MAX], down_ms[SERVERS_MAX];
 };
 
@@ -118,8 +122,17 @@ struct history {
     unsigned extra_count;
 };
 
+/* What a client asked for: the oracle's own idea of what becomes of the content. */
+struct intent {
+    uint64_t op;
+    uint8_t kind;
+    uint32_t offset, length;
+    uint64_t stamp; /* of its blocks; 0 = zeros */
+};
+
 struct client {
     bool busy;
+    struct intent intents[INTENTS]; /* by op modulo INTENTS */
     uint64_t op, attempt;
     uint8_t kind; /* enum chain_kind, or 0 = read */
     unsigned shard, chunk;
@@ -150,7 +163,8 @@ enum sim_event_kind {
     SIM_CLIENT_TIMEOUT,
     SIM_RESTART,
     SIM_BREAK,
-    SIM_FAULT
+    SIM_FAULT,
+    SIM_PROGRAM
 };
 
 struct sim_event {
@@ -174,8 +188,10 @@ struct world {
     struct sim_event **heap;
     size_t heap_count, heap_capacity;
     unsigned server_count, shard_count;
-    struct server *servers;
+    uint32_t fence_ms;
+    struct server *servers; /* SERVERS_MAX, of which server_count are there */
     struct leader leader;
+    struct planned *planned;                    /* sim-planner's */
     bool cut[SERVERS_MAX + 1][SERVERS_MAX + 1]; /* [.][SERVERS_MAX] = the leader */
     uint64_t connection[SERVERS_MAX][SERVERS_MAX];
     int64_t last_delivery[SERVERS_MAX][SERVERS_MAX][2];
@@ -183,6 +199,7 @@ struct world {
     unsigned generation[SHARDS_MAX][SLOTS];
     struct client clients[CLIENTS];
     bool faults;
+    unsigned sleepy; /* of 1000 operations after so many a client sleeps, and its table gets old */
     uint64_t events_done, ops_done, moves, moved;
     bool failed;
     bool trace;
@@ -196,8 +213,13 @@ struct chunk_id sim_chunk_id(unsigned shard, unsigned chunk);
 unsigned sim_chunk_number(const struct chunk_id *id);
 unsigned sim_shard_of(const struct chunk_id *id);
 int64_t sim_delay(struct world *w, int64_t usual_ms);
+void sim_crash(struct world *w, unsigned server, bool power);
+void sim_cut_some(struct world *w, unsigned server);
+void sim_fault_common(struct world *w, unsigned server, unsigned choice, int64_t until_ms);
+int sim_main(void);
 
 /* chain_sim_server.c */
+bool server_serves(const struct world *w, unsigned i); /* alive, and its disk, too */
 void server_start(struct world *w, unsigned i);
 void server_crash(struct world *w, unsigned i, bool power);
 void server_event(struct world *w, unsigned i, struct chain_event *event);
@@ -205,6 +227,7 @@ void server_message(struct world *w, struct sim_event *e);
 void server_client_request(struct world *w, struct sim_event *e);
 void server_reply(struct world *w, struct sim_event *e);
 void server_tick(struct world *w, unsigned i);
+void server_take_lease(struct world *w, unsigned i, int64_t expires_ms, uint64_t version);
 void server_take_table(struct world *w, unsigned i, struct slice answer);
 void connection_break(struct world *w, unsigned a, unsigned b);
 int64_t server_clock(const struct world *w, unsigned i);
@@ -218,16 +241,42 @@ uint32_t block_crc(uint64_t stamp);
 void content_apply(struct content *content, const struct chain_work *work);
 bool content_equal(const struct content *a, const struct content *b);
 
-/* chain_sim_leader.c */
-void leader_init(struct world *w);
-void leader_release(struct world *w);
+/* chain_sim_table.c: what the leaders of both programs do with the table */
+unsigned sim_shard_at(const struct world *w, unsigned copies, uint32_t row);
 struct chain_view leader_chain(const struct world *w, unsigned shard);
-const struct target *leader_target(const struct world *w, unsigned server);
-void leader_heartbeat(struct world *w, struct sim_event *e);
+const struct shard *leader_shard(const struct world *w, unsigned shard);
+const struct target *leader_target(const struct world *w, unsigned server); /* NULL: unknown yet */
+bool leader_is_up(const struct world *w, unsigned server);
+bool leader_is_insync(const struct world *w, unsigned shard, unsigned server);
+void leader_found(struct world *w, unsigned server, uint64_t incarnation);
+bool leader_register(struct world *w, unsigned server, uint64_t incarnation);
+/* After each command: what it changed keeps the rules, and every acknowledged write is there. */
+void leader_look(struct world *w);
+void leader_release(struct world *w);
+
+/* ---- what each program brings ---- */
+extern const struct sim_program {
+    const char *name;
+    unsigned seeds, events; /* unless the environment says otherwise */
+    int64_t end_ms;         /* within which all must be well after the last fault */
+    int64_t still_ms;       /* for which it must then stay so */
+} sim_program;
+/* Decides sizes, starts the servers and the leader, schedules the first faults. */
+void program_start(struct world *w);
+void program_release(struct world *w);
+void program_event(struct world *w, struct sim_event *e); /* SIM_PROGRAM */
+void program_fault(struct world *w);
+void program_heal(struct world *w);
+bool program_is_quiet(const struct world *w);
+void program_end(struct world *w);
+/* Adds up what a seed did; prints the sums. */
+void program_count(struct world *w);
+void program_print(void);
+/* A heartbeat or a question for the table arrived; whether the leader answers it. */
+bool leader_heartbeat(struct world *w, struct sim_event *e);
+bool leader_serves_table(const struct world *w, const struct sim_event *e);
 void leader_check(struct world *w);
 void leader_report(struct world *w, const struct chain_work *report, unsigned from);
-bool leader_is_insync(const struct world *w, unsigned shard, unsigned server);
-bool leader_all_insync(const struct world *w);
 
 /* chain_sim_client.c */
 void client_next(struct world *w, unsigned i);

@@ -42,6 +42,9 @@ void client_next(struct world *w, unsigned i)
     choose(w, c);
     c->busy = true;
     c->op++;
+    c->intents[c->op % INTENTS] =
+        (struct intent){c->op, c->kind, c->offset, c->length,
+                        c->kind == CHAIN_WRITE ? (uint64_t)(i + 1) << 32 | c->op : 0};
     c->attempts = 0;
     client_send(w, i);
 }
@@ -90,7 +93,7 @@ void client_send(struct world *w, unsigned i)
     e->server = pick_server(w, c);
     e->attempt = c->attempt;
     e->work = (struct chain_work){.op_kind = (enum chain_kind)c->kind,
-                                  .shard = c->shard,
+                                  .shard = w->leader.row[c->shard],
                                   .copies = w->leader.copies[c->shard],
                                   .epoch = c->seen[c->shard].epoch,
                                   .chunk = sim_chunk_id(c->shard, c->chunk),
@@ -105,7 +108,10 @@ static void finished(struct world *w, unsigned i)
 {
     w->clients[i].busy = false;
     w->ops_done++;
-    sim_schedule(w, sim_delay(w, 5), SIM_CLIENT)->peer = i;
+    int64_t pause_ms = sim_delay(w, 5);
+    if (w->sleepy && prng_chance(&w->prng, w->sleepy))
+        pause_ms += (int64_t)prng_between(&w->prng, LEASE_MS, 4 * LEASE_MS);
+    sim_schedule(w, pause_ms, SIM_CLIENT)->peer = i;
 }
 
 void client_reply(struct world *w, struct sim_event *e)

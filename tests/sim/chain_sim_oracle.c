@@ -43,24 +43,59 @@ static bool descends(const struct history *h, int node, int from)
     return node == from;
 }
 
+/* What the client asked for, by rules of its own: bytes behind an end that is cut off are zeros
+ * when the chunk grows again (D9). */
+static void intent_apply(struct content *content, const struct intent *intent)
+{
+    uint32_t first = intent->offset / BLOCK_SIZE, count = intent->length / BLOCK_SIZE;
+    if (intent->kind == CHAIN_TRUNCATE) {
+        for (uint32_t i = count; i < BLOCKS; i++)
+            content->block[i] = 0;
+        content->length = count;
+        return;
+    }
+    for (uint32_t i = first; i < first + count; i++)
+        content->block[i] = intent->stamp;
+    if (intent->kind == CHAIN_WRITE && first + count > content->length)
+        content->length = first + count;
+}
+
+static bool is_as_asked(const struct world *w, const struct content *parent,
+                        const struct chain_work *work, const struct content *after)
+{
+    const struct intent *intent = &w->clients[work->session - 1].intents[work->op % INTENTS];
+    struct content expected = {0};
+    if (intent->op != work->op)
+        return true; /* too long ago */
+    if (parent)
+        expected = *parent;
+    expected.exists = true;
+    intent_apply(&expected, intent);
+    return content_equal(&expected, after);
+}
+
 void oracle_changed(struct world *w, unsigned server, const struct chain_work *work,
                     const struct content *before, const struct content *after)
 {
-    unsigned chunk = sim_chunk_number(&work->chunk);
-    struct history *h = history_of(w, work->shard, chunk);
+    unsigned shard = sim_shard_of(&work->chunk), chunk = sim_chunk_number(&work->chunk);
+    struct history *h = history_of(w, shard, chunk);
     int parent = node_find(h, work->previous);
     if (before->exists && chunk_version_compare(&before->version, &work->previous) != 0)
         sim_fail(w,
                  "server %u shard %u chunk %u: %lu/%lu applied over %lu/%lu, not its predecessor",
-                 server, work->shard, chunk, (unsigned long)work->version.epoch,
+                 server, shard, chunk, (unsigned long)work->version.epoch,
                  (unsigned long)work->version.seq, (unsigned long)before->version.epoch,
                  (unsigned long)before->version.seq);
     int node = node_find(h, work->version);
+    bool has_base = !before->exists || parent >= 0;
+    if (has_base && !is_as_asked(w, before->exists ? &h->nodes[parent].content : NULL, work, after))
+        sim_fail(w, "server %u shard %u chunk %u: op %lu of client %lu left something else", server,
+                 shard, chunk, (unsigned long)work->op, (unsigned long)work->session - 1);
     if (node < 0)
         (void)node_add(w, h, work->version, parent, after);
     else if (!content_equal(&h->nodes[node].content, after))
         sim_fail(w, "server %u shard %u chunk %u: version %lu/%lu with unequal content", server,
-                 work->shard, chunk, (unsigned long)work->version.epoch,
+                 shard, chunk, (unsigned long)work->version.epoch,
                  (unsigned long)work->version.seq);
 }
 
@@ -69,8 +104,8 @@ void oracle_changed(struct world *w, unsigned server, const struct chain_work *w
 void oracle_refused(struct world *w, unsigned server, const struct chain_work *work)
 {
     struct chain_view chain =
-        shard_table_chain(&w->servers[server].table, w->leader.copies[work->shard], work->shard);
-    struct history *h = history_of(w, work->shard, sim_chunk_number(&work->chunk));
+        shard_table_chain(&w->servers[server].table, work->copies, work->shard);
+    struct history *h = history_of(w, sim_shard_of(&work->chunk), sim_chunk_number(&work->chunk));
     if (chain.insync_count != 1 || chain.member[0] != server + 1)
         return;
     h->read_floor = h->acked;

@@ -26,6 +26,11 @@ static void server_rate(struct world *w, unsigned i)
     server_event(w, i, &event);
 }
 
+bool server_serves(const struct world *w, unsigned i)
+{
+    return w->servers[i].alive && !w->servers[i].disk_failed;
+}
+
 void server_start(struct world *w, unsigned i)
 {
     struct server *s = &w->servers[i];
@@ -52,7 +57,7 @@ void server_start(struct world *w, unsigned i)
     options.resync_jobs_max = (uint32_t)prng_between(&w->prng, 1, 3);
     s->chain = chain_create(&options);
     s->table_seen = 0;
-    s->lease_ms = INT64_MIN;
+    s->lease = (struct lease){0};
     shard_table_release(&s->table);
     shard_table_init(&s->table, 0);
     s->call_count = s->request_count = 0;
@@ -101,15 +106,15 @@ void connection_break(struct world *w, unsigned a, unsigned b)
     uint64_t ended[CALLS_MAX];
     unsigned count = 0, kept = 0;
     w->connection[a][b]++;
-    for (unsigned k = 0; s->alive && k < s->call_count; k++)
+    for (unsigned k = 0; server_serves(w, a) && k < s->call_count; k++)
         if (s->calls[k].to == b)
             ended[count++] = s->calls[k].id;
         else
             s->calls[kept++] = s->calls[k];
-    if (!s->alive)
+    if (!server_serves(w, a))
         return;
     s->call_count = kept;
-    for (unsigned k = 0; k < count && s->alive; k++) {
+    for (unsigned k = 0; k < count; k++) {
         struct chain_done done = {.id = ended[k], .status = -ERR_CLOSED};
         call_end(w, a, &done);
     }
@@ -320,7 +325,7 @@ static void message_resync(const struct sim_event *e, struct chain_event *event,
 
 void server_message(struct world *w, struct sim_event *e)
 {
-    if (!w->servers[e->server].alive || e->connection != w->connection[e->peer][e->server])
+    if (!server_serves(w, e->server) || e->connection != w->connection[e->peer][e->server])
         return;
     const struct chain_work *m = &e->work;
     struct wire_shardref ref = {m->copies, m->shard, m->epoch};
@@ -350,7 +355,7 @@ void server_message(struct world *w, struct sim_event *e)
 void server_reply(struct world *w, struct sim_event *e)
 {
     struct server *s = &w->servers[e->server];
-    if (!s->alive || e->connection != w->connection[e->server][e->peer])
+    if (!server_serves(w, e->server) || e->connection != w->connection[e->server][e->peer])
         return;
     for (unsigned k = 0; k < s->call_count; k++)
         if (s->calls[k].id == e->id) {
@@ -369,7 +374,7 @@ void server_reply(struct world *w, struct sim_event *e)
 
 void server_client_request(struct world *w, struct sim_event *e)
 {
-    if (!w->servers[e->server].alive)
+    if (!server_serves(w, e->server))
         return;
     static const uint8_t kinds[] = {[CHAIN_TRUNCATE] = CHANGE_TRUNCATE,
                                     [CHAIN_ZERO] = CHANGE_ZERO,
@@ -417,7 +422,8 @@ void server_tick(struct world *w, unsigned i)
             connection_break(w, i, s->calls[k].to);
             break;
         }
-    if (s->table.version < s->table_seen && !w->cut[i][SERVERS_MAX]) {
+    if (s->table.version < s->table_seen && !w->cut[i][SERVERS_MAX] &&
+        s->table_late_until_ms <= w->now_ms) {
         struct sim_event *e = sim_schedule(w, sim_delay(w, 2), SIM_TABLE_AT);
         e->server = i;
         e->incarnation = s->incarnation;
@@ -432,6 +438,20 @@ void server_tick(struct world *w, unsigned i)
     }
 }
 
+static void tell_lease(struct world *w, unsigned i)
+{
+    struct chain_event event = {.kind = CHAIN_EVENT_LEASE,
+                                .u.lease.expires_ms = w->servers[i].lease.expires_ms};
+    server_event(w, i, &event);
+}
+
+void server_take_lease(struct world *w, unsigned i, int64_t expires_ms, uint64_t version)
+{
+    struct server *s = &w->servers[i];
+    if (lease_offered(&s->lease, (struct lease_offer){expires_ms, version}, s->table.version))
+        tell_lease(w, i);
+}
+
 /* As the daemon does (table_take). */
 void server_take_table(struct world *w, unsigned i, struct slice answer)
 {
@@ -440,15 +460,18 @@ void server_take_table(struct world *w, unsigned i, struct slice answer)
     struct view_before before[SHARDS_MAX];
     CHECK(decode_shard_table_r(answer, WIRE_VERSION, &m) == 0);
     for (unsigned shard = 0; shard < w->shard_count; shard++)
-        view_remember(&s->table, w->leader.copies[shard], shard, &before[shard]);
+        view_remember(&s->table, w->leader.copies[shard], w->leader.row[shard], &before[shard]);
     CHECK(shard_table_update(&s->table, &m) == 0);
     if (s->table_seen == UINT64_MAX)
         s->table_seen = s->table.version;
     for (unsigned shard = 0; shard < w->shard_count; shard++) {
         struct chain_event event = {.kind = CHAIN_EVENT_VIEW};
-        const struct shard *now = shard_table_shard(&s->table, w->leader.copies[shard], shard);
+        const struct shard *now =
+            shard_table_shard(&s->table, w->leader.copies[shard], w->leader.row[shard]);
         if (now && now->epoch != before[shard].shard.epoch &&
-            view_make(&s->table, i + 1, &before[shard], FENCE_MS, &event.u.view))
+            view_make(&s->table, i + 1, &before[shard], w->fence_ms, &event.u.view))
             server_event(w, i, &event);
     }
+    if (lease_table_taken(&s->lease, s->table.version))
+        tell_lease(w, i);
 }

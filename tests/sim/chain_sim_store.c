@@ -135,9 +135,10 @@ static int change_finish(struct world *w, unsigned server, const struct chain_wo
 static void list_chunks(struct world *w, unsigned server, const struct chain_work *work,
                         struct result *ret_result)
 {
+    unsigned shard = sim_shard_at(w, work->copies, work->shard);
     for (unsigned i = 0; i < CHUNKS; i++) {
-        struct stored *s = &w->servers[server].store[work->shard][i];
-        struct chunk_id id = sim_chunk_id(work->shard, i);
+        struct stored *s = &w->servers[server].store[shard][i];
+        struct chunk_id id = sim_chunk_id(shard, i);
         if (!s->now.exists || (work->after.inode && chunk_id_compare(&id, &work->after) <= 0))
             continue;
         if (ret_result->entry_count == work->count_max)
@@ -187,7 +188,7 @@ int store_finish(struct world *w, unsigned server, const struct chain_work *work
         s->durable = s->now;
         break;
     case CHAIN_WORK_STORE_SYNC_SHARD:
-        sync_shard(w, server, work->shard);
+        sync_shard(w, server, sim_shard_at(w, work->copies, work->shard));
         break;
     default:
         sim_fail(w, "unexpected store action %d", work->kind);

@@ -34,15 +34,31 @@ check_PROGRAMS += %D%/sim-ring
 sim-ring: %D%/sim-ring$(EXEEXT)
 	TIMES=1 %D%/sim-ring$(EXEEXT)
 .PHONY: sim-ring
-# Chain simulator.
-check_PROGRAMS += tests/sim/sim-chain
-tests_sim_sim_chain_SOURCES = \
-    tests/sim/chain_sim.c tests/sim/chain_sim.h \
-    tests/sim/chain_sim_client.c \
-    tests/sim/chain_sim_leader.c \
-    tests/sim/chain_sim_oracle.c \
-    tests/sim/chain_sim_server.c \
-    tests/sim/chain_sim_store.c \
+# Chains, with a leader that never fails.
+check_PROGRAMS += %D%/sim-chain
+check_LIBRARIES += %D%/libchainsim.a
+%C%_libchainsim_a_SOURCES = \
+    %D%/chain_sim.c %D%/chain_sim.h \
+    %D%/chain_sim_client.c \
+    %D%/chain_sim_oracle.c \
+    %D%/chain_sim_server.c \
+    %D%/chain_sim_store.c \
+    %D%/chain_sim_table.c \
+    chunkserver/lease.c \
     chunkserver/views.c
-tests_sim_sim_chain_LDADD = $(CHAIN_LIBS)
-EXTRA_DIST += tests/sim/chain_plants.sh tests/sim/ring_plants.sh
+%C%_sim_chain_SOURCES = \
+    %D%/chain_sim_leader.c %D%/chain_sim_leader.h \
+    %D%/chain_sim_main.c
+%C%_sim_chain_LDADD = %D%/libchainsim.a $(CHAIN_LIBS)
+# The planner over chains, with leaders that fail.
+check_PROGRAMS += %D%/sim-planner
+%C%_sim_planner_SOURCES = \
+    %D%/planner_sim.c %D%/planner_sim.h \
+    %D%/planner_sim_check.c \
+    %D%/planner_sim_leader.c \
+    %D%/planner_sim_log.c \
+    %D%/planner_sim_operator.c
+%C%_sim_planner_LDADD = %D%/libchainsim.a chunkserver/chain/libchain.a \
+    metaserver/cluster/libcluster.a $(RING_LIBS)
+EXTRA_DIST += tests/sim/chain_plants.sh tests/sim/planner_plants.sh tests/sim/planted.sh \
+    tests/sim/ring_plants.sh

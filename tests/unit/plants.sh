@@ -48,7 +48,7 @@ second R28_UNSEEN  metaserver/fs/test-metaserver-fs          hashes_agree_and_di
 second P1          metaserver/test-metaserver-store          metastore/standing
 second P1          common/client/test-common-client-data     fsync_syncs_before_it_commits
 second D2          common/ring/test-common-ring              restart_within_the_lease_resyncs
-second D2_TABLE    chunkserver/test-chunkserver              lease_waits_for_the_table
+second D2_LEASE    chunkserver/test-chunkserver              lease_waits_for_the_table
 second D4_LEFT     chunkserver/test-chunkserver              nothing_goes_while_a_copy_is_missing
 second D4_BEHIND   chunkserver/test-chunkserver              leader_that_is_behind
 second D14_LEFT    chunkserver/test-chunkserver              returning_shard_keeps
@@ -64,7 +64,6 @@ second D18_COPY    metaserver/cluster/test-metaserver-cluster missing_copy_comes
 first  D19_OUT     common/ring/test-common-ring              the_latest_copy_is_promoted
 second D14_ONCE    chunkserver/test-chunkserver              dead_twice
 second D14_COMMIT  metaserver/fs/test-metaserver-fs          dead_
-second BETWEEN     common/ring/test-common-ring              others_wait
 second D19         common/ring/test-common-ring              oracle
 second D25         chunkserver/chain/test-chunkserver-chain  pace
 second D25_RUSH    metaserver/cluster/test-metaserver-cluster one_dies_meanwhile

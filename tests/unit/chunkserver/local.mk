@@ -10,6 +10,7 @@ check_PROGRAMS += %D%/test-chunkserver
     %D%/test_inventory.c \
     %D%/test_daemon.c \
     %D%/test_left.c \
+    %D%/test_lease.c \
     %D%/test_life.c \
     %D%/test_load.c \
     %D%/test_options.c \

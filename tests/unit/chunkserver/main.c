@@ -10,6 +10,7 @@ int main(int argc, char **argv)
 {
     CU_SuiteInfo suites[] = {
         {"chunkserver/views", NULL, NULL, NULL, NULL, view_tests},
+        {"chunkserver/lease", NULL, NULL, NULL, NULL, lease_tests},
         {"chunkserver/options", NULL, NULL, NULL, NULL, option_tests},
         {"chunkserver/life", NULL, NULL, fixture_setup, fixture_teardown, life_tests},
         {"chunkserver/daemon", NULL, NULL, fixture_setup, fixture_teardown, daemon_tests},

@@ -4,7 +4,7 @@
 
 #include "tests/unit/chunkserver/fixture.h"
 
-extern CU_TestInfo view_tests[], option_tests[], life_tests[], daemon_tests[], cluster_tests[],
-    load_tests[], left_tests[], inventory_tests[];
+extern CU_TestInfo view_tests[], lease_tests[], option_tests[], life_tests[], daemon_tests[],
+    cluster_tests[], load_tests[], left_tests[], inventory_tests[];
 
 #endif

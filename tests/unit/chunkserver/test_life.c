@@ -15,10 +15,10 @@ static void lease_counts_from_sending(void)
     struct chunkserver *cs = f.servers[0];
     CU_ASSERT_EQUAL(chunkserver_target(cs), 1);
     CU_ASSERT_EQUAL(f.leader.last[1].incarnation, cs->info.incarnation);
-    CU_ASSERT_TRUE(cs->heartbeat.lease_expires_ms <= clock_now_ms() + f.leader.lease_ms);
-    int64_t first = cs->heartbeat.lease_expires_ms;
+    CU_ASSERT_TRUE(cs->heartbeat.lease.expires_ms <= clock_now_ms() + f.leader.lease_ms);
+    int64_t first = cs->heartbeat.lease.expires_ms;
     run_ms(700);
-    CU_ASSERT_TRUE(cs->heartbeat.lease_expires_ms >= first + HEARTBEAT_MS);
+    CU_ASSERT_TRUE(cs->heartbeat.lease.expires_ms >= first + HEARTBEAT_MS);
 }
 
 static bool has_lost_lease(void)

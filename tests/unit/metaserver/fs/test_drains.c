@@ -74,10 +74,12 @@ static void look_at(uint32_t shard, uint64_t chunks)
         if (!has(was, is->slot[i].target))
             come = is->slot[i].target;
     }
-    if (gone && was->move.incoming == come && was->move.state == SLOT_INSYNC) {
-        count(gone, w.sizes[shard]);
+    uint32_t first = w.owed[shard][gone] ? w.owed[shard][gone] : gone;
+    if (gone && was->move.incoming == come && state_in(is, come) == SLOT_INSYNC) {
+        /* Its own slot, or one that lacked its copy when the incoming target had everything. */
+        count(first, was->move.state == SLOT_INSYNC ? w.sizes[shard] : chunks);
+        w.owed[shard][gone] = 0;
     } else if (gone) {
-        uint32_t first = w.owed[shard][gone] ? w.owed[shard][gone] : gone;
         w.owed[shard][come] = first == come ? 0 : first;
         w.owed[shard][gone] = 0;
     }
