@@ -176,8 +176,13 @@ static int run_crcs(struct store_action *a)
     a->read_crcs = malloc(CHUNK_BLOCK_COUNT * sizeof *a->read_crcs);
     CHECK(a->read_crcs != NULL);
     status = store_crcs(a->cs->store, &w->chunk, a->read_crcs, &count, &a->action.done.version);
+    if ((status == -ERR_LOST_CHUNK || status == -ERR_CORRUPT) && w->keep) {
+        status = store_delete(a->cs->store, &w->chunk, true);
+        return status == -ERR_LOST_CHUNK ? 0 : status;
+    }
+    /* The index has it, the disk has not: that is a loss, not an empty chunk (D8). */
     if (status == -ERR_LOST_CHUNK)
-        return 0;
+        status = -ERR_CORRUPT;
     if (status != 0)
         return status;
     a->read.length = e.length;

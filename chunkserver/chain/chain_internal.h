@@ -338,6 +338,7 @@ struct copy {
     uint32_t truncated_block; /* from here on, before both CRC lists were known */
     uint32_t grown_count;     /* blocks that writes since then reached */
     unsigned inflight, rounds;
+    uint32_t repaired_blocks; /* of ours, for runs that failed */
     uint32_t dirty_count;
     uint64_t dirty[CHUNK_BLOCK_COUNT / 64];
 };

@@ -300,7 +300,11 @@ static void copied(struct chain *c, struct copy *copy)
 static void on_error(struct chain *c, struct copy *copy, const struct action *a, int status)
 {
     struct resync *job = copy->job;
-    if (a->step == STEP_COPY && status == -ERR_CORRUPT) {
+    /* Bad blocks of ours; or, when each was looked at more than once, something at the target that
+     * no repair here helps. */
+    if (a->step == STEP_COPY && status == -ERR_CORRUPT &&
+        copy->repaired_blocks <= 2 * blocks_known(copy)) {
+        copy->repaired_blocks += a->length / BLOCK_SIZE;
         run_emit(c, copy, CHAIN_WORK_STORE_REPAIR, STEP_REPAIR, a->offset, a->length);
         return;
     }

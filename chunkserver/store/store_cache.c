@@ -238,6 +238,12 @@ static int load(struct store *s, struct chunk *c)
     if (status != 0)
         return status;
     status = load_header(s, &e, &c->fd, &c->header, c->page, &c->tail);
+    /* The index is written behind the header, and repaired before it is used again: a header that
+     * is older belongs to a file that somebody has put back (D2). */
+    if (status == 0 && chunk_version_compare(&c->header.version, &e.version) < 0) {
+        chunk_forget_file(c);
+        status = -ERR_CORRUPT;
+    }
     if (status == 0) {
         c->state = CHUNK_PRESENT;
         c->intent_generation = c->header.generation;

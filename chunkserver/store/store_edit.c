@@ -254,21 +254,26 @@ int store_repair_blocks(struct store *s, const struct chunk_id *id, uint32_t fir
     return end_edit(s, c, status);
 }
 
+int store_quarantine(struct store *s, const char *name)
+{
+    char kept[FILE_NAME_SIZE + 32];
+    (void)snprintf(kept, sizeof kept, "%llu.%.6s.%s", (unsigned long long)time(NULL), name,
+                   name + 7);
+    /* On a full disk the name may find no place in trash/; deletes work all the same. */
+    if (renameat(s->root, name, s->trash, kept) == 0 || errno == ENOENT)
+        return 0;
+    return errno == ENOSPC || errno == EDQUOT ? -ERR_NO_SPACE
+                                              : store_write_error(s, "rename to trash", errno);
+}
+
 static int remove_file(struct store *s, const struct chunk *c, bool quarantine)
 {
     struct store_entry e = {.id = c->id, .shard = c->header.shard, .copies = c->header.copies};
     char name[FILE_NAME_SIZE];
     store_file_name(&e, name);
-    if (quarantine) {
-        char kept[FILE_NAME_SIZE + 32];
-        (void)snprintf(kept, sizeof kept, "%llu.%.6s.%s", (unsigned long long)time(NULL), name,
-                       name + 7);
-        /* On a full disk the name may find no place in trash/; deletes work all the same. */
-        if (renameat(s->root, name, s->trash, kept) == 0 || errno == ENOENT)
-            return 0;
-        if (errno != ENOSPC && errno != EDQUOT)
-            return store_write_error(s, "rename to trash", errno);
-    }
+    int status = quarantine ? store_quarantine(s, name) : -ERR_NO_SPACE;
+    if (status != -ERR_NO_SPACE)
+        return status;
     if (unlinkat(s->root, name, 0) != 0 && errno != ENOENT)
         return store_write_error(s, "delete of a chunk", errno);
     return 0;

@@ -118,6 +118,9 @@ static int open_new(struct store *s, const char *name, int *ret_fd)
             return store_fail(s, "flush of the target's folder", errno);
         fd = openat(s->root, name, flags, 0600);
     }
+    /* A file that the index does not know, whoever put it there, is not this chunk (D14). */
+    if (fd < 0 && errno == EEXIST && store_quarantine(s, name) == 0)
+        fd = openat(s->root, name, flags, 0600);
     if (fd < 0 && (errno == EEXIST || errno == EMFILE || errno == ENFILE))
         return errno == EEXIST ? -ERR_CORRUPT : -ERR_LIMIT;
     if (fd < 0)
@@ -216,12 +219,35 @@ static int write_plan(struct store *s, struct chunk *c, const struct plan *p, bo
     return chunk_write_header(s, c, range);
 }
 
+/* A chunk is in one shard for ever: what lies in another one's folder is not it (D14). */
+static int put_away_stray(struct store *s, struct chunk *c, const struct store_write *w)
+{
+    struct store_entry e = {.id = c->id, .shard = c->header.shard, .copies = c->header.copies};
+    char name[FILE_NAME_SIZE];
+    if (c->state == CHUNK_ABSENT || !(w->flags & STORE_WRITE_CREATE) ||
+        (e.shard == w->shard && e.copies == w->copies))
+        return 0;
+    int status = intent_cover(s, c, false);
+    store_file_name(&e, name);
+    if (status == 0)
+        status = store_quarantine(s, name);
+    if (status == 0) {
+        chunk_forget_file(c);
+        c->state = CHUNK_ABSENT;
+        c->intent_generation = 0; /* the next one names the right place */
+    }
+    return status;
+}
+
 static int write_locked(struct store *s, struct chunk *c, const struct store_write *w,
                         struct store_fault *ret_fault, bool *ret_changed)
 {
     struct plan p = {.w = w};
+    int status = put_away_stray(s, c, w);
+    if (status != 0)
+        return status;
     bool fresh = c->state == CHUNK_ABSENT && (w->flags & STORE_WRITE_CREATE);
-    int status = fresh ? 0 : chunk_usable(c, ret_fault);
+    status = fresh ? 0 : chunk_usable(c, ret_fault);
     if (status == 0 && w->data.size > 0)
         status = make_plan(s, c, &p, ret_fault);
     if (status == 0 && fresh)

@@ -137,6 +137,12 @@ int index_open(struct store *s)
     return 0;
 }
 
+bool index_exists(struct store *s)
+{
+    struct stat st;
+    return fstatat(s->root, "index/data.mdb", &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_size > 0;
+}
+
 int index_drop(struct store *s)
 {
     static const char *const files[] = {"index/data.mdb", "index/lock.mdb"};

@@ -173,6 +173,8 @@ int store_fail(struct store *s, const char *what, int errno_value); /* -ERR_TARG
 int store_write_error(struct store *s, const char *what, int errno_value);
 int store_take_space(struct store *s, uint64_t bytes);
 void store_file_name(const struct store_entry *e, char ret_name[FILE_NAME_SIZE]);
+/* Moves a chunk file to trash/. -ERR_NO_SPACE: there is no place for its name. */
+int store_quarantine(struct store *s, const char *name);
 
 /* store_io.c: whole reads and writes; 0 or an errno */
 int io_read(int fd, void *into, size_t size, uint64_t offset, size_t *ret_size);
@@ -226,6 +228,7 @@ static inline uint32_t chunk_crc(const struct chunk *c, uint32_t block)
 
 /* store_index.c */
 int index_open(struct store *s);
+bool index_exists(struct store *s);
 int index_drop(struct store *s); /* removes the files */
 void index_close(struct store *s, bool sync);
 int index_get(struct store *s, const struct chunk_id *id, struct store_entry *ret_entry);

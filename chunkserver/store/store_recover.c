@@ -124,6 +124,17 @@ static int settle_tail(struct recovery *r, int fd, const struct chunk_header *h)
     return 0;
 }
 
+/* Its header is whole and says another folder than the one it lies in. */
+static bool is_misplaced(int fd, const struct store_entry *e)
+{
+    uint8_t page[HEADER_SIZE];
+    struct chunk_header h;
+    size_t size;
+    return io_read(fd, page, sizeof page, 0, &size) == 0 && size == sizeof page &&
+           header_unpack(page, &h) == 0 && chunk_id_equal(&h.id, &e->id) &&
+           (h.shard != e->shard || h.copies != e->copies);
+}
+
 /* The header of one file: what the index shall say of it, and the mark when it is suspect. */
 static int judge(struct recovery *r, int fd, struct store_entry *e)
 {
@@ -169,6 +180,11 @@ static int visit_file(void *context, const struct store_entry *found)
     int fd = openat(r->store->root, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0)
         return errno == ENOENT ? add(r, &e, false) : err_from_errno(errno);
+    if (is_misplaced(fd, &e)) {
+        /* It must not pass for the one in the right folder. */
+        (void)close(fd);
+        return store_quarantine(r->store, name);
+    }
     /* An empty file is a creation that never got its first bytes. */
     bool empty = r->unclean && lseek(fd, 0, SEEK_END) == 0;
     int status = empty ? (unlinkat(r->store->root, name, 0) == 0 ? 0 : err_from_errno(errno))
@@ -228,7 +244,8 @@ int store_recover(struct store *s, bool index_trusted, bool log_whole, enum stor
     r->all_suspect = !log_whole;
     r->generation_max = s->label.generation_clean;
     map_init(&r->named, random_u64());
-    bool usable = index_trusted && log_whole && index_open(s) == 0;
+    /* Without its file the index would begin as an empty one, and everything would be lost. */
+    bool usable = index_trusted && log_whole && index_exists(s) && index_open(s) == 0;
     int status = log_whole ? read_log(r, &intents, &count) : 0;
     if (status == 0 && usable && r->unclean)
         status = repair_index(r, intents, count);

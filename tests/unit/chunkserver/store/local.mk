@@ -8,6 +8,7 @@ check_PROGRAMS += %D%/test-chunkserver-store
     %D%/test_disk.c \
     %D%/test_kill.c \
     %D%/test_left.c \
+    %D%/test_strays.c \
     %D%/test_store.c \
     %D%/test_threads.c
 %C%_test_chunkserver_store_LDADD = $(TEST_LIBS) $(STORE_LIBS)

@@ -11,6 +11,7 @@ int main(int argc, char **argv)
         {"store/threads", NULL, NULL, fixture_setup, fixture_teardown, store_thread_tests},
         {"store/kill", NULL, NULL, fixture_setup, fixture_teardown, store_kill_tests},
         {"store/left", NULL, NULL, fixture_setup, fixture_teardown, store_left_tests},
+        {"store/strays", NULL, NULL, fixture_setup, fixture_teardown, store_strays_tests},
         {"store/disk", NULL, NULL, NULL, NULL, store_disk_tests},
         CU_SUITE_INFO_NULL};
     int status = tap_run(suites, argc, argv);

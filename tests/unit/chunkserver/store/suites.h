@@ -9,6 +9,7 @@ extern CU_TestInfo store_crash_tests[];
 extern CU_TestInfo store_disk_tests[];
 extern CU_TestInfo store_kill_tests[];
 extern CU_TestInfo store_left_tests[];
+extern CU_TestInfo store_strays_tests[];
 extern CU_TestInfo store_thread_tests[];
 
 #endif
