@@ -43,6 +43,14 @@ static struct place *place_of(const struct drain *d, uint32_t target)
     return t ? &d->places[t - d->table->targets] : NULL;
 }
 
+/* Of one that a slot of the table names. */
+static struct place *place_known(const struct drain *d, uint32_t target)
+{
+    struct place *p = place_of(d, target);
+    CHECK(p != NULL);
+    return p;
+}
+
 /* ---- what there is ---- */
 
 static void count_slots(const struct drain *d, struct drain_load *load)
@@ -198,13 +206,13 @@ static void place_shard(struct drain *d, unsigned copies, uint32_t number, bool 
     uint32_t given[COPIES_MAX], taken[2 * CHAIN_VIEW_MAX], target;
     unsigned given_count = 0;
     for (unsigned i = 0; s->epoch > 0 && i < copies; i++) {
-        const struct place *from = place_of(d, s->slot[i].target);
+        const struct place *from = place_known(d, s->slot[i].target);
         if (others ? !from->leaves_too : !from->leaves)
             continue;
         unsigned count = list_taken(s, copies, i, given, given_count, taken);
         d->moving_bytes = from->slot_bytes;
         if (s->move.incoming && s->move.outgoing == s->slot[i].target &&
-            place_of(d, s->move.incoming)->receives) {
+            place_known(d, s->move.incoming)->receives) {
             target = s->move.incoming; /* it is on its way */
         } else {
             d->heed_room = true;
@@ -218,8 +226,8 @@ static void place_shard(struct drain *d, unsigned copies, uint32_t number, bool 
                 continue;
             given[given_count++] = target;
         }
-        place_of(d, target)->added_bytes += from->slot_bytes;
-        place_of(d, target)->added_slots++;
+        place_known(d, target)->added_bytes += from->slot_bytes;
+        place_known(d, target)->added_slots++;
     }
 }
 

@@ -36,6 +36,7 @@ void removed_forget(struct fs *fs, const struct uuid *uuid)
 static void remember(struct fs *fs, const struct target *t)
 {
     uint8_t row[REMOVED_ROW_SIZE];
+    CHECK(t != NULL);
     store_u32(row, t->id);
     store_u64(row + 4, t->incarnation);
     row_put(fs, key_of_uuid('X', &t->uuid), slice_of(row, sizeof row));
