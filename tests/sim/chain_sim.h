@@ -85,6 +85,7 @@ struct server {
     uint64_t table_seen;
     struct shard_table table; /* as last fetched */
     struct lease lease;
+    uint64_t left_epoch[SHARDS_MAX]; /* in which it said that it reads no more */
     struct call calls[CALLS_MAX];
     unsigned call_count;
     struct result *results[RESULTS_MAX];

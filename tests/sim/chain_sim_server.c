@@ -58,6 +58,7 @@ void server_start(struct world *w, unsigned i)
     s->chain = chain_create(&options);
     s->table_seen = 0;
     s->lease = (struct lease){0};
+    memset(s->left_epoch, 0, sizeof s->left_epoch);
     shard_table_release(&s->table);
     shard_table_init(&s->table, 0);
     s->call_count = s->request_count = 0;
@@ -173,6 +174,18 @@ static struct result *result_take(struct server *s, uint64_t id)
     return NULL;
 }
 
+/* Those who stay rely on its word: there is no fence. */
+static void check_reader(struct world *w, unsigned i, const struct request *request)
+{
+    const struct client *c = &w->clients[request->from];
+    if (c->kind || c->attempt != request->action)
+        return;
+    struct chain_view chain = shard_table_chain(&w->servers[i].table, w->leader.copies[c->shard],
+                                                w->leader.row[c->shard]);
+    if (chain.epoch == w->servers[i].left_epoch[c->shard])
+        sim_fail(w, "shard %u: server %u said that it reads no more, and reads", c->shard, i);
+}
+
 static void send_reply(struct world *w, unsigned i, const struct chain_work *work)
 {
     struct server *s = &w->servers[i];
@@ -185,6 +198,8 @@ static void send_reply(struct world *w, unsigned i, const struct chain_work *wor
     }
     struct sim_event *e;
     if (request.from_client) {
+        if (work->status == 0)
+            check_reader(w, i, &request);
         e = sim_schedule(w, sim_delay(w, 2), SIM_CLIENT_REPLY);
         e->server = i;
         e->peer = request.from;
@@ -227,6 +242,8 @@ static void carry_out(struct world *w, unsigned i, const struct chain_work *work
         send_reply(w, i, work);
         break;
     case CHAIN_WORK_REPORT:
+        if (work->report == REPORT_LEFT)
+            s->left_epoch[sim_shard_at(w, work->copies, work->shard)] = work->epoch;
         if (w->cut[i][SERVERS_MAX])
             break;
         e = sim_schedule(w, sim_delay(w, 2), SIM_REPORT_AT);

@@ -8,7 +8,13 @@
 #include "common/base/check.h"
 #include "common/base/banned.h"
 
-enum { SERVERS_FIRST_MAX = 8, OPERATOR_MS = 1500, STILL_MS = 3000, CHANGES_HEALED_MAX = 8 };
+enum {
+    SERVERS_FIRST_MAX = 8,
+    OPERATOR_MS = 1500,
+    STILL_MS = 3000,
+    BALANCE_MS = 15000,
+    CHANGES_HEALED_MAX = 8
+};
 
 const struct sim_program sim_program = {
     .name = "planner", .seeds = 1000, .events = 16000, .end_ms = 90000, .still_ms = STILL_MS};
@@ -221,7 +227,9 @@ bool program_is_quiet(const struct world *w)
         w->now_ms < p->slots_ms + STILL_MS || w->now_ms < p->since_ms + LEASE_MS + MARGIN_MS + 500)
         return false;
     for (unsigned i = 0; i < w->server_count; i++)
-        if (!server_is_settled(w, i) || (is_to_be_filled(w, i) && p->plan->blocked_count == 0))
+        if (!server_is_settled(w, i) ||
+            (is_to_be_filled(w, i) &&
+             (p->plan->blocked_count == 0 || w->now_ms < p->slots_ms + BALANCE_MS)))
             return false;
     for (unsigned i = 0; i < w->shard_count; i++) {
         if (leader_shard(w, i)->move.incoming)

@@ -399,9 +399,11 @@ static void execute(struct fake_meta *m, struct answer *a, const struct rpc_requ
     }
     case MSG_meta_set_copies: {
         DECODE(meta_set_copies, req);
-        inode_of(m, r.inode)->attr.copies = r.copies;
-        changed(m, inode_of(m, r.inode), false);
-        answer_entry(a, inode_of(m, r.inode), 0);
+        struct fake_inode *i = inode_of(m, r.inode);
+        CHECK(i != NULL);
+        i->attr.copies = r.copies;
+        changed(m, i, false);
+        answer_entry(a, i, 0);
         return;
     }
     case MSG_meta_lookup:
