@@ -24,7 +24,7 @@ done
 for name in history plan rules search state; do
     sources="$sources tests/history/$name.c"
 done
-for name in buf bytes check checksum err prng; do
+for name in buf bytes check checksum conf err prng; do
     sources="$sources common/base/$name.c"
 done
 
@@ -53,7 +53,7 @@ build_with() { # plant
         objects="$objects $object"
     done
     # shellcheck disable=SC2086
-    "${CC:-cc}" -o "$build/sim" $objects -ljansson -lz -lcrypto -lpthread
+    "${CC:-cc}" -o "$build/sim" $objects -linih -ljansson -lz -lcrypto -lpthread
 }
 
 for plant in "$@"; do

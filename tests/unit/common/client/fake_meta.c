@@ -30,10 +30,8 @@ static void add_name(struct fake_meta *m, uint64_t parent, struct slice name, ui
 {
     for (unsigned i = 0; i < FAKE_NAMES; i++)
         if (m->names[i].inode == 0) {
-            m->names[i].parent = parent;
-            m->names[i].inode = inode;
+            m->names[i] = (struct fake_name){.parent = parent, .inode = inode};
             memcpy(m->names[i].name, name.data, name.size);
-            m->names[i].name[name.size] = 0;
             return;
         }
     abort();
