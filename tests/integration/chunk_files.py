@@ -67,8 +67,17 @@ class Chunk:
     def seal(self, sector):
         struct.pack_into('<I', self.bytes, sector * SECTOR + 508, self.sector_crc(sector))
 
+    def block_crc(self, block):
+        return self.field(SECTOR * (1 + block // CRCS_IN_SECTOR) + 4 * (block % CRCS_IN_SECTOR), 'I')
+
     def contents(self):
-        return bytes(self.bytes[HEADER:HEADER + self.length])
+        """What a reader gets: a block without a CRC is zeros, whatever lies there."""
+        data = bytearray(self.bytes[HEADER:HEADER + self.length].ljust(self.length, b'\0'))
+        for block in range(min((self.length + BLOCK - 1) // BLOCK, CRCS_IN_HEADER)):
+            if self.block_crc(block) == 0:
+                end = min((block + 1) * BLOCK, self.length)
+                data[block * BLOCK:end] = bytes(end - block * BLOCK)
+        return bytes(data)
 
     def faults(self):
         """What is wrong with it; [] = every check passes."""
@@ -81,7 +90,7 @@ class Chunk:
         if (self.field(16, 'Q'), self.field(24, 'I'), self.field(28, 'I')) != self.id:
             wrong.append('another chunk')
         for block in range(min((self.length + BLOCK - 1) // BLOCK, CRCS_IN_HEADER)):
-            stored = self.field(SECTOR * (1 + block // CRCS_IN_SECTOR) + 4 * (block % CRCS_IN_SECTOR), 'I')
+            stored = self.block_crc(block)
             data = bytes(self.bytes[HEADER + block * BLOCK:HEADER + (block + 1) * BLOCK])
             crc = zlib.crc32(data.ljust(BLOCK, b'\0'), zlib.crc32(struct.pack('<QIII', *self.id, block))) or 1
             if stored != 0 and stored != crc:
