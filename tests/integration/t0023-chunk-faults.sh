@@ -12,3 +12,4 @@ for how in ${HOW:-index headers}; do
     cluster_down
     failed_steps=$((failed_steps + $(grep -c '^not ok' "$work/$how.out")))
 done
+[ $failed_steps -eq 0 ]
